@@ -1,0 +1,180 @@
+"""What a network computes: kernels looking through windows.
+
+Every two-layer tanh architecture of the book is one object,
+
+    f(x) = sum_k sum_p  a[k, p] tanh(w[k] . x[window p] + b[k]).
+
+A fully connected network has one window that sees every input. A convolution has sliding windows
+and one kernel set shared by all of them; without sharing every window has its own kernels. Strides
+and images are only other windows. Parameters live outside, in a dict of float64 tensors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Params = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TanhNetwork:
+    """A two-layer tanh network without its parameters; build one with `fully_connected` or `cnn`.
+
+    Attributes:
+        input_dim: number of inputs d; an image counts its pixels, row by row.
+        windows: for each window, the inputs it sees, in the order of the kernel's entries.
+        kernels: number of kernels N (of neurons, when there is one window).
+        shared: whether all windows use the same kernels (weight sharing).
+        bias: whether a hidden neuron has a bias. There is no output bias.
+    """
+
+    input_dim: int
+    windows: tuple[tuple[int, ...], ...]
+    kernels: int
+    shared: bool = True
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kernels < 1:
+            raise ValueError(f"a network needs at least 1 kernel, got {self.kernels}")
+        if len({len(window) for window in self.windows}) != 1 or not self.windows[0]:
+            raise ValueError("a network needs windows of one common, nonzero size")
+        for window in self.windows:
+            if len(set(window)) < len(window) or not 0 <= min(window) <= max(window) < self.input_dim:
+                raise ValueError(
+                    f"a window needs distinct inputs in 0..{self.input_dim - 1}, got {window}"
+                )
+
+    @property
+    def entries(self) -> int:
+        """Number of inputs that one window sees, without the bias."""
+        return len(self.windows[0])
+
+    @property
+    def neurons(self) -> int:
+        """Number of hidden neurons: kernels times windows."""
+        return self.kernels * len(self.windows)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter array, in the order in which `init` draws them."""
+        rows = (self.kernels,) if self.shared else (self.kernels, len(self.windows))
+        biases = {"b": rows} if self.bias else {}
+        return {"w": (*rows, self.entries), **biases, "a": (self.kernels, len(self.windows))}
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters M."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
+        """The output at one input; `predict` batches it.
+
+        Args:
+            params: `w` (kernel, entry) if shared, else (kernel, window, entry); `b` (kernel) or
+                (kernel, window) if there is a bias; `a` (kernel, window).
+            x: the input.
+        """
+        self.check(params)
+        if x.shape != (self.input_dim,):
+            raise ValueError(f"the network needs an input of shape ({self.input_dim},), "
+                             f"got {tuple(x.shape)}")
+        seen = x[self._windows_on(x.device)]
+        subscripts = "ke,pe->kp" if self.shared else "kpe,pe->kp"
+        preactivation = torch.einsum(subscripts, params["w"], seen)
+        if self.bias:
+            b = params["b"]
+            preactivation = preactivation + (b[:, None] if self.shared else b)
+        return (params["a"] * torch.tanh(preactivation)).sum()
+
+    def init(self, std: float = 1e-10, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
+        if not (np.isfinite(std) and std >= 0):
+            raise ValueError(f"an initialisation needs a finite std >= 0, got {std}")
+        key = (self.kernels, len(self.windows), self.entries, self.shared, self.bias, seed)
+        rng = np.random.default_rng([int(part) for part in key])
+        return {
+            name: torch.from_numpy(std * rng.standard_normal(shape))
+            for name, shape in self.shapes.items()
+        }
+
+    def check(self, params: Params, *, axes: tuple[int, ...] = ()) -> None:
+        """Raise ValueError unless params are this network's, with the given leading axes."""
+        needed = {name: (*axes, *shape) for name, shape in self.shapes.items()}
+        came = {name: tuple(value.shape) for name, value in params.items()}
+        if needed != came:
+            raise ValueError(f"the network needs params of shapes {needed}, got {came}")
+
+    def _windows_on(self, device: torch.device) -> Tensor:
+        if device not in self._windows_by_device:
+            self._windows_by_device[device] = torch.tensor(self.windows, device=device)
+        return self._windows_by_device[device]
+
+    @cached_property
+    def _windows_by_device(self) -> dict[torch.device, Tensor]:
+        return {}
+
+
+def fully_connected(input_dim: int, width: int, *, bias: bool = True) -> TanhNetwork:
+    """f(x) = sum_i a_i tanh(w_i . x + b_i): one window that sees every input.
+
+    >>> fully_connected(5, width=3).parameter_count
+    21
+    """
+    if input_dim < 1:
+        raise ValueError(f"a network needs at least 1 input, got {input_dim}")
+    return TanhNetwork(input_dim, (tuple(range(input_dim)),), width, shared=True, bias=bias)
+
+
+def cnn(
+    input_shape: int | tuple[int, int],
+    kernel_size: int | tuple[int, int],
+    kernels: int,
+    *,
+    shared: bool = True,
+    stride: int = 1,
+    bias: bool = True,
+) -> TanhNetwork:
+    """A convolution without padding, tanh, and one output weight per kernel and window.
+
+    Args:
+        input_shape: length of a signal, or (height, width) of an image (read row by row).
+        kernel_size: entries along each axis; for an image an int means a square.
+        kernels: number of kernels N.
+        shared: weight sharing; without it every window has its own kernels and biases.
+        stride: step of the window along each axis.
+        bias: whether hidden neurons have biases.
+
+    Raises:
+        ValueError: a kernel larger than the input, or a size, stride or count below 1.
+
+    >>> [cnn(5, 3, 100).parameter_count, cnn(5, 3, 100, shared=False).parameter_count]
+    [700, 1500]
+    """
+    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    size = (kernel_size,) * len(shape) if isinstance(kernel_size, int) else tuple(kernel_size)
+    if len(size) != len(shape) or any(not 1 <= k <= n for k, n in zip(size, shape, strict=True)):
+        raise ValueError(f"a kernel needs 1 to {shape} entries along the axes, got {size}")
+    if stride < 1:
+        raise ValueError(f"a stride needs to be at least 1, got {stride}")
+    pixels = np.arange(prod(shape)).reshape(shape)
+    views = np.lib.stride_tricks.sliding_window_view(pixels, size)
+    views = views[(slice(None, None, stride),) * len(shape)].reshape(-1, prod(size))
+    windows = tuple(tuple(int(i) for i in view) for view in views)
+    return TanhNetwork(pixels.size, windows, kernels, shared=shared, bias=bias)
+
+
+def predict(
+    net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
+) -> Float[Tensor, "*net sample"]:
+    """The outputs at many inputs, of one network or of many (a leading `net` axis in params)."""
+    over_samples = torch.vmap(net, in_dims=(None, 0))
+    if params["a"].ndim == len(net.shapes["a"]):
+        return over_samples(params, inputs)
+    return torch.vmap(over_samples, in_dims=(0, None))(dict(params), inputs)

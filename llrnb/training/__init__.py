@@ -1,0 +1,119 @@
+"""Full-batch gradient descent of many networks at once: one interface, two engines.
+
+`cpu` is compiled and keeps eight networks in a core's cache; `torch` is batched and runs on any
+device. They give the same answers up to rounding.
+"""
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llrnb.networks import TanhNetwork
+from llrnb.training import batched, cpu
+from llrnb.training.outcome import History, Status, Training
+
+__all__ = ["History", "Status", "Training", "train"]
+
+
+def train(
+    net: TanhNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    *,
+    learning_rates: Sequence[float],
+    seeds: Sequence[int],
+    steps: int,
+    tolerance: float = 1e-12,
+    std: float = 1e-10,
+    engine: str = "cpu",
+    device: str = "cpu",
+    record_at: Sequence[int] = (),
+) -> Training:
+    """Train one network per learning rate and seed by full-batch gradient descent, in float64.
+
+    theta <- theta - learning_rate * grad (1/n) sum_i (f_theta(x_i) - y_i)^2, from
+    `net.init(std, seed)`, until the loss is at most `tolerance`, or `steps` updates are made, or
+    the loss blows up. Each is an outcome in the result, not an error. A network's result does not
+    depend on the others in the call (with the torch engine, up to rounding).
+
+    Args:
+        net: the architecture.
+        inputs: (sample, input), shared by all networks, or (net, sample, input).
+        outputs: (sample) or (net, sample), to match.
+        learning_rates: one per network.
+        seeds: one per network, of its initialisation.
+        steps: the most updates.
+        tolerance: the mean squared error at which a network has converged.
+        std: the standard deviation of the initial parameters.
+        engine: "cpu" or "torch".
+        device: where the torch engine runs: "cpu", "cuda", "cuda:1", ...
+        record_at: steps at which the networks are kept in `history`, each in 0..steps.
+
+    Raises:
+        ValueError: data of the wrong shape or not finite, learning rates that are not positive,
+            counts that do not match, an unknown engine or device.
+        RuntimeError: a GPU was asked for and there is none.
+    """
+    rates = np.asarray(learning_rates, dtype=np.float64)
+    inputs, outputs = _checked_data(net, inputs, outputs, nets=len(rates))
+    if not len(rates) or len(rates) != len(seeds):
+        raise ValueError(
+            "training needs one learning rate and one seed per network, "
+            f"got {len(rates)} learning rates and {len(seeds)} seeds"
+        )
+    if not (np.isfinite(rates) & (rates > 0)).all():
+        raise ValueError(f"learning rates need to be positive and finite, got {rates.tolist()}")
+    if steps < 1:
+        raise ValueError(f"training needs at least 1 step, got {steps}")
+    if not (isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"the tolerance needs to be finite and >= 0, got {tolerance}")
+    record_at = tuple(record_at)
+    if any(not 0 <= step <= steps for step in record_at):
+        raise ValueError(f"record_at needs steps in 0..{steps}, got {record_at}")
+
+    started = [net.init(std, seed) for seed in seeds]
+    initial = {name: torch.stack([params[name] for params in started]) for name in net.shapes}
+    limits = {"steps": steps, "tolerance": tolerance, "record_at": record_at}
+    if engine == "cpu":
+        if device != "cpu":
+            raise ValueError(f"the cpu engine needs device 'cpu', got {device!r}; use engine='torch'")
+        return cpu.descend(net, inputs, outputs, initial, rates, **limits)
+    if engine == "torch":
+        _check_device(device)
+        return batched.descend(net, inputs, outputs, initial, rates, **limits, device=device)
+    raise ValueError(f"the engine needs to be 'cpu' or 'torch', got {engine!r}")
+
+
+def _checked_data(net, inputs, outputs, *, nets) -> tuple[Tensor, Tensor]:
+    """The data as float64 tensors on the CPU."""
+    inputs = torch.as_tensor(inputs, dtype=torch.float64, device="cpu").detach()
+    outputs = torch.as_tensor(outputs, dtype=torch.float64, device="cpu").detach()
+    shape = tuple(inputs.shape)
+    if inputs.ndim not in (2, 3) or shape[-1] != net.input_dim or 0 in shape:
+        raise ValueError(
+            f"training needs inputs of shape (sample, {net.input_dim}) or "
+            f"(net, sample, {net.input_dim}), got {shape}"
+        )
+    if inputs.ndim == 3 and shape[0] != nets:
+        raise ValueError(f"training needs inputs of {nets} networks, got those of {shape[0]}")
+    if outputs.shape != inputs.shape[:-1]:
+        raise ValueError(
+            f"training needs outputs of shape {shape[:-1]}, got {tuple(outputs.shape)}"
+        )
+    for name, values in {"inputs": inputs, "outputs": outputs}.items():
+        if not values.isfinite().all():
+            bad = int((~values.isfinite()).sum())
+            raise ValueError(f"training needs finite {name}, got {bad} NaN or infinite values")
+    return inputs, outputs
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ValueError(f"the device needs to be a torch device, got {device!r}") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"device {device!r} needs a CUDA GPU, and torch finds none here")

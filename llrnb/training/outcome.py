@@ -1,0 +1,68 @@
+"""What a training run leaves behind: numerical outcomes are data, not exceptions."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from llrnb.networks import Params
+
+# A mean squared error above this is a divergence; its square root is still far from overflow.
+BLOWN_UP = 1e100
+
+
+class Status(StrEnum):
+    """Why a network's descent stopped."""
+
+    CONVERGED = "converged"  # the train loss reached the tolerance
+    STEP_LIMIT = "step limit"
+    DIVERGED = "diverged"  # the train loss exceeded BLOWN_UP or is not a number
+
+
+@dataclass(frozen=True)
+class History:
+    """The networks at the requested steps; one that had stopped before stays as it stopped."""
+
+    steps: tuple[int, ...]
+    params: Params  # each (record, net, ...)
+    loss: Float[Tensor, "record net"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Many trained networks, along a leading `net` axis.
+
+    Attributes:
+        params: each array with a leading net axis.
+        loss: the mean squared error of these params on the train data.
+        steps: the number of updates made.
+        status: why each network stopped.
+        history: the networks at the steps of `record_at`.
+    """
+
+    params: Params
+    loss: Float[Tensor, " net"]
+    steps: Int[Tensor, " net"]
+    status: tuple[Status, ...]
+    history: History
+
+
+def stopped(loss: float, steps: int, *, tolerance: float, limit: int) -> Status | None:
+    """The status of a network with this loss after so many steps; None while it goes on."""
+    if loss <= tolerance:
+        return Status.CONVERGED
+    if not loss < BLOWN_UP:  # also NaN
+        return Status.DIVERGED
+    return Status.STEP_LIMIT if steps == limit else None
+
+
+def empty_history(initial: Params, record_at: tuple[int, ...]) -> History:
+    """A history to be filled by an engine."""
+    nets = len(initial["a"])
+    params = {
+        name: torch.empty((len(record_at), *value.shape), dtype=value.dtype)
+        for name, value in initial.items()
+    }
+    return History(record_at, params, torch.empty((len(record_at), nets), dtype=torch.float64))
