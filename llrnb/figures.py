@@ -1,0 +1,120 @@
+"""From a table and an axes to a picture: no files, and no number of theory typed by hand."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+
+# Okabe and Ito's palette, distinguishable with any colour vision.
+BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+)  # fmt: skip
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+
+
+def style() -> None:
+    """The book's figure style: white ground, so that a figure is legible on a dark page, too."""
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "font.size": 10,
+            "axes.titlesize": 10,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "legend.frameon": False,
+        }
+    )
+
+
+def sample_size_rows(
+    axes: Axes, table: pd.DataFrame, *, value: str, ranks: Sequence[int], norm: Normalize,
+    cmap: str
+) -> ScalarMappable:  # fmt: skip
+    """One row of colour per network, sample size across, a dashed line at each row's model rank.
+
+    Args:
+        axes: where to draw.
+        table: columns row (label), samples and the one named by `value`; values of the same row
+            and sample size are averaged. Rows are drawn from the bottom up, in order of appearance.
+        value: the column to show.
+        ranks: the model rank of each row.
+        norm, cmap: from values to colours.
+    """
+    labels = list(dict.fromkeys(table["row"]))
+    grid = table.pivot_table(index="row", columns="samples", values=value, aggfunc="mean")
+    sizes = grid.columns.to_numpy(float)
+    middles = (sizes[1:] + sizes[:-1]) / 2
+    edges = np.concatenate(
+        [[1.5 * sizes[0] - 0.5 * sizes[1]], middles, [1.5 * sizes[-1] - 0.5 * sizes[-2]]]
+    )
+    colours = axes.pcolormesh(
+        edges, np.arange(len(labels) + 1) - 0.5, grid.loc[labels], norm=norm, cmap=cmap
+    )
+    for row, rank in enumerate(ranks):
+        dash = {"ymin": row - 0.5, "ymax": row + 0.5, "zorder": 3}
+        axes.vlines(rank, **dash, color="white", linewidth=3.5)
+        axes.vlines(rank, **dash, color=VERMILION, linewidth=2, linestyle=(0, (2.5, 1)))
+    axes.hlines(np.arange(len(labels) - 1) + 0.5, edges[0], edges[-1], color="white", zorder=2)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("sample size n")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return colours
+
+
+def fig3(table: pd.DataFrame, *, value: str, ranks: Mapping[str, int], label: str) -> plt.Figure:
+    """Panels (a) to (d) of Figure 3 of the LLR paper.
+
+    Args:
+        table: rows of `llrnb.sweep.run`, at one learning rate per cell.
+        value: "test_error" (logarithmic colours) or a column of fractions.
+        ranks: the target's model rank in each family.
+        label: what the colours mean.
+    """
+    families = list(ranks)
+    narrowest = table["multiple"] == table["multiple"].min()
+    panels = {"(a) narrowest networks": table[narrowest].assign(row=lambda t: t["family"])}
+    for letter, family in zip("bcdefg", families, strict=False):
+        of_family = table[table["family"] == family]
+        panels[f"({letter}) {family}"] = of_family.assign(
+            row=of_family["multiple"].map("{}×".format)
+            + of_family["parameters"].map(", M = {}".format)
+        )
+    logarithmic = value.endswith("error")
+    norm = LogNorm(1e-6, 1, clip=True) if logarithmic else Normalize(0, 1)
+    figure, grid = plt.subplots(2, 2, figsize=(8.2, 4.6), sharex=True)
+    for axes, (title, rows) in zip(grid.flat, panels.items(), strict=True):
+        of_row = rows.drop_duplicates("row")["family"].map(ranks)
+        colours = sample_size_rows(
+            axes, rows, value=value, ranks=list(of_row), norm=norm,
+            cmap="Blues" if logarithmic else "Greens",
+        )  # fmt: skip
+        axes.set_title(title, loc="left")
+    for axes in grid[0]:
+        axes.set_xlabel("")
+    bar = figure.colorbar(colours, ax=grid, label=label, extend="both" if logarithmic else "neither")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def cosine_similarities(axes: Axes, vectors: np.ndarray) -> ScalarMappable:
+    """The absolute cosine between every two vectors (vector, entry), sorted by direction.
+
+    Condensed neurons form dark blocks. The sign is dropped, since tanh is odd.
+    """
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = np.abs(unit @ unit.T)
+    order = np.argsort(np.linalg.eigh(cosines)[1][:, -2]) if len(unit) > 2 else slice(None)
+    image = axes.imshow(cosines[order][:, order], cmap="Purples", norm=Normalize(0, 1))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return image

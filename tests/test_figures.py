@@ -1,0 +1,55 @@
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.colors import Normalize
+
+from llrnb import figures
+
+TABLE = pd.DataFrame(
+    [
+        {"family": family, "multiple": multiple, "parameters": 7 * multiple, "samples": samples,
+         "recovered": float(samples > 5)}
+        for family in ("one", "two", "three") for multiple in (1, 3) for samples in (2, 4, 8)
+    ]
+)  # fmt: skip
+
+
+def test_a_row_has_its_values_and_a_dash_at_its_rank():
+    _, axes = plt.subplots()
+    rows = TABLE[TABLE["family"] == "one"].assign(row=lambda t: t["multiple"].map(str))
+    colours = figures.sample_size_rows(
+        axes, rows, value="recovered", ranks=[5, 6], norm=Normalize(0, 1), cmap="Greens"
+    )
+    assert np.array_equal(colours.get_array(), [[0, 0, 1], [0, 0, 1]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "3"]
+    dashes = {tuple(path[0]) for lines in axes.collections for path in _segments(lines)}
+    assert {(5.0, -0.5), (6.0, 0.5)} <= dashes
+    plt.close()
+
+
+def _segments(collection):
+    return collection.get_segments() if hasattr(collection, "get_segments") else []
+
+
+def test_fig3_has_a_panel_of_narrowest_networks_and_one_per_family():
+    figure = figures.fig3(
+        TABLE, value="recovered", ranks={"one": 3, "two": 5, "three": 7}, label="recovered fraction"
+    )
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:4]]
+    assert titles == ["(a) narrowest networks", "(b) one", "(c) two", "(d) three"]
+    labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert labels == ["1×, M = 7", "3×, M = 21"]
+    plt.close(figure)
+
+
+def test_condensed_vectors_make_blocks():
+    vectors = np.array([[1.0, 0], [0, 2], [-3, 0], [0, 1]])
+    _, axes = plt.subplots()
+    shown = figures.cosine_similarities(axes, vectors).get_array()
+    block = np.kron(np.eye(2), np.ones((2, 2)))
+    assert np.allclose(shown, block)
+    plt.close()

@@ -1,0 +1,45 @@
+"""Imports point one way, and the heavy libraries stay where they belong."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import llrnb
+
+ROOT = Path(llrnb.__file__).parent
+# Each module may import from the package only what stands here.
+MAY_IMPORT = {
+    "theory": set(),
+    "figures": set(),
+    "networks": set(),
+    "targets": {"networks"},
+    "training": {"networks", "training"},
+    "sweep": {"networks", "targets", "training"},
+    "presets": {"networks", "targets", "theory", "sweep"},
+}
+MAY_USE = {"matplotlib": {"figures"}, "numba": {"training"}, "llvmlite": {"training"}}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    module = path.relative_to(ROOT).with_suffix("").parts[0]
+    names = imports(path)
+    if module != "__init__":
+        inner = {name.split(".")[1] for name in names if name.startswith("llrnb.")}
+        assert inner <= MAY_IMPORT[module]
+    for library, modules in MAY_USE.items():
+        if any(name.split(".")[0] == library for name in names):
+            assert module in modules

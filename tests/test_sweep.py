@@ -1,0 +1,66 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llrnb import sweep
+from llrnb.presets import fig3
+
+TINY = replace(fig3.SMALL, multiples=(1, 3), samples=(6, 9), trials=2, steps=300, test_samples=50)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return sweep.run(TINY)
+
+
+def test_a_sweep_has_one_row_per_network(table):
+    coordinates = table[["family", "multiple", "samples", "learning_rate", "trial"]]
+    assert len(coordinates.drop_duplicates()) == len(table) == 3 * 2 * 2 * 3 * 2
+    assert set(table["status"]) <= {"converged", "step limit", "diverged"}
+    assert not table.isna().any().any()
+
+
+def test_a_cell_does_not_depend_on_the_rest_of_the_grid(table):
+    alone = sweep.run(
+        replace(
+            TINY,
+            families={fig3.UNSHARED: TINY.families[fig3.UNSHARED]},
+            multiples=(3,),
+            samples=(9,),
+            learning_rates=(0.15,),
+        )
+    )
+    where = (table["family"] == fig3.UNSHARED) & (table["multiple"] == 3)
+    where &= (table["samples"] == 9) & (table["learning_rate"] == 0.15)
+    same = table[where].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone[same.columns], same, check_exact=True)
+
+
+def test_the_relative_error_is_over_the_targets_mean_square(table):
+    ratio = table["test_error"] / table["relative_error"]
+    assert np.allclose(ratio, ratio[0])
+    assert ratio[0] > 1
+
+
+def test_the_best_rate_has_the_lowest_mean_error_of_its_cell(table):
+    best = sweep.best_rate(table)
+    for cell, rows in table.groupby(["family", "multiple", "samples"]):
+        means = rows.groupby("learning_rate")["test_error"].mean()
+        family, multiple, samples = cell
+        chosen = best.query("family == @family and multiple == @multiple and samples == @samples")
+        assert set(chosen["learning_rate"]) == {means.idxmin()}
+        assert len(chosen) == TINY.trials
+
+
+def test_presets_hold_the_papers_experiment():
+    assert fig3.RANKS == {fig3.CNN: 7, fig3.UNSHARED: 15, fig3.FULLY_CONNECTED: 21}
+    assert fig3.PAPER.multiples == (1, 3, 10, 34, 100)
+    parameters = [family(100).parameter_count for family in fig3.PAPER.families.values()]
+    assert parameters == [700, 1500, 2100]
+    assert len(fig3.PAPER.samples) >= 20 and fig3.PAPER.samples[::23] == (1, 63)
+    assert len(fig3.PAPER.learning_rates) >= 5 and fig3.PAPER.trials >= 10
+    assert len(fig3.SMALL.samples) >= 14
+    for rank in fig3.RANKS.values():
+        assert min(fig3.SMALL.samples) < rank < max(fig3.SMALL.samples)
