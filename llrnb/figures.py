@@ -100,19 +100,24 @@ def fig3(table: pd.DataFrame, *, value: str, ranks: Mapping[str, int], label: st
         axes.set_title(title, loc="left")
     for axes in grid[0]:
         axes.set_xlabel("")
-    bar = figure.colorbar(colours, ax=grid, label=label, extend="both" if logarithmic else "neither")
+    bar = figure.colorbar(
+        colours, ax=grid, label=label, extend="both" if logarithmic else "neither"
+    )
     bar.outline.set_visible(False)
     return figure
 
 
 def cosine_similarities(axes: Axes, vectors: np.ndarray) -> ScalarMappable:
-    """The absolute cosine between every two vectors (vector, entry), sorted by direction.
+    """The absolute cosine between every two vectors (vector, entry), each next to its likes.
 
     Condensed neurons form dark blocks. The sign is dropped, since tanh is odd.
     """
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = np.abs(unit @ unit.T)
-    order = np.argsort(np.linalg.eigh(cosines)[1][:, -2]) if len(unit) > 2 else slice(None)
+    order, left = [0], set(range(1, len(unit)))
+    while left:
+        order.append(max(left, key=lambda i: cosines[order[-1], i]))
+        left.remove(order[-1])
     image = axes.imshow(cosines[order][:, order], cmap="Purples", norm=Normalize(0, 1))
     axes.set_xticks([])
     axes.set_yticks([])

@@ -46,7 +46,10 @@ class TanhNetwork:
         if len({len(window) for window in self.windows}) != 1 or not self.windows[0]:
             raise ValueError("a network needs windows of one common, nonzero size")
         for window in self.windows:
-            if len(set(window)) < len(window) or not 0 <= min(window) <= max(window) < self.input_dim:
+            if (
+                len(set(window)) < len(window)
+                or not 0 <= min(window) <= max(window) < self.input_dim
+            ):
                 raise ValueError(
                     f"a window needs distinct inputs in 0..{self.input_dim - 1}, got {window}"
                 )
@@ -83,8 +86,9 @@ class TanhNetwork:
         """
         self.check(params)
         if x.shape != (self.input_dim,):
-            raise ValueError(f"the network needs an input of shape ({self.input_dim},), "
-                             f"got {tuple(x.shape)}")
+            raise ValueError(
+                f"the network needs an input of shape ({self.input_dim},), got {tuple(x.shape)}"
+            )
         seen = x[self._windows_on(x.device)]
         subscripts = "ke,pe->kp" if self.shared else "kpe,pe->kp"
         preactivation = torch.einsum(subscripts, params["w"], seen)
@@ -103,6 +107,22 @@ class TanhNetwork:
             name: torch.from_numpy(std * rng.standard_normal(shape))
             for name, shape in self.shapes.items()
         }
+
+    def neuron_weights(self, params: Params) -> Float[Tensor, "neuron input"]:
+        """Each neuron's input weights as a vector over all inputs, zero outside its window.
+
+        Neurons are ordered by kernel, then by window. A bias is one more entry at the end, the
+        weight of a constant input 1.
+        """
+        self.check(params)
+        rows = params["w"][:, None] if self.shared else params["w"]
+        padded = rows.new_zeros(self.kernels, len(self.windows), self.input_dim)
+        at = self._windows_on(rows.device).expand(self.kernels, -1, -1)
+        padded.scatter_(-1, at, rows.expand(at.shape))
+        if self.bias:
+            b = params["b"][:, None] if self.shared else params["b"]
+            padded = torch.cat([padded, b.expand(padded.shape[:-1])[..., None]], dim=-1)
+        return padded.flatten(0, 1)
 
     def check(self, params: Params, *, axes: tuple[int, ...] = ()) -> None:
         """Raise ValueError unless params are this network's, with the given leading axes."""

@@ -45,6 +45,15 @@ def test_a_cnn_is_torchs_convolution():
     assert torch.allclose(net(params, x.flatten()), expected, rtol=1e-13)
 
 
+@pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
+def test_neuron_weights_see_all_inputs_at_once(net):
+    params = net.init(std=0.5, seed=2)
+    x = torch.randn(net.input_dim, dtype=torch.float64)
+    seen = torch.cat([x, torch.ones(1, dtype=torch.float64)]) if net.bias else x
+    hidden = torch.tanh(net.neuron_weights(params) @ seen)
+    assert torch.allclose(net(params, x), params["a"].flatten() @ hidden, rtol=1e-12)
+
+
 def test_parameter_counts_of_the_papers_experiment():
     families = [
         lambda n: cnn(5, 3, n),
@@ -90,13 +99,14 @@ def test_predict_is_the_network_at_each_input(net):
     [
         (lambda: cnn(5, 6, 1), r"1 to \(5,\) entries.*got \(6,\)"),
         (lambda: cnn((4, 4), (2, 5), 1), r"1 to \(4, 4\) entries.*got \(2, 5\)"),
-        (lambda: cnn((4, 4), (2,), 1), r"1 to \(4, 4\) entries.*got \(2,\)"),
+        (lambda: cnn(4, (2, 2), 1), r"1 to \(4,\) entries.*got \(2, 2\)"),
         (lambda: cnn(5, 0, 1), "got .0,."),
         (lambda: cnn(5, 3, 0), "at least 1 kernel, got 0"),
         (lambda: cnn(5, 3, 1, stride=0), "stride needs to be at least 1, got 0"),
         (lambda: fully_connected(5, 0), "at least 1 kernel, got 0"),
         (lambda: fully_connected(0, 3), "at least 1 input, got 0"),
         (lambda: TanhNetwork(3, ((0, 1), (2,)), 1), "one common, nonzero size"),
+        (lambda: TanhNetwork(3, ((),), 1), "one common, nonzero size"),
         (lambda: TanhNetwork(3, ((0, 0),), 1), "distinct inputs in 0..2, got"),
         (lambda: TanhNetwork(3, ((0, 3),), 1), "distinct inputs in 0..2, got"),
         (lambda: fully_connected(5, 3).init(std=-1), "finite std >= 0, got -1"),

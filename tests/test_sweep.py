@@ -48,8 +48,7 @@ def test_the_best_rate_has_the_lowest_mean_error_of_its_cell(table):
     best = sweep.best_rate(table)
     for cell, rows in table.groupby(["family", "multiple", "samples"]):
         means = rows.groupby("learning_rate")["test_error"].mean()
-        family, multiple, samples = cell
-        chosen = best.query("family == @family and multiple == @multiple and samples == @samples")
+        chosen = best.set_index(["family", "multiple", "samples"]).loc[[cell]]
         assert set(chosen["learning_rate"]) == {means.idxmin()}
         assert len(chosen) == TINY.trials
 

@@ -191,7 +191,9 @@ def test_lane_tanh_is_exactly_odd_and_keeps_special_values():
     assert np.array_equal(lane_tanh(-x), -lane_tanh(x))
     special = lane_tanh(np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e300, 5e-324, -1e-10]))
     assert np.array_equal(special[[0, 2, 3, 5, 6]], [0.0, 1.0, -1.0, 1.0, 5e-324])
-    assert np.signbit(special[1]) and np.isnan(special[4]) and special[7] == -1e-10
+    assert np.signbit(special[1])
+    assert np.isnan(special[4])
+    assert special[7] == -1e-10
 
 
 GOOD = {"learning_rates": [0.1], "seeds": [0], "steps": 10}

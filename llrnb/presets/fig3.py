@@ -35,14 +35,17 @@ PAPER = Recovery(
         FULLY_CONNECTED: _fully_connected,
     },
     multiples=(1, 3, 10, 34, 100),
-    samples=(1, 3, 5, 6, 7, 8, 9, 11, 13, 15, 17, 19, 21, 23, 25, 28, 31, 35, 39, 43, 48, 53, 58, 63),
+    samples=(
+        *(1, 3, 5, 6, 7, 8, 9, 11, 13, 15, 17, 19, 21, 23, 25),
+        *(28, 31, 35, 39, 43, 48, 53, 58, 63),
+    ),
     learning_rates=(0.05, 0.1, 0.2, 0.35, 0.5),
     trials=10,
     steps=50_000,
     tolerance=1e-12,
     std=1e-10,
     test_samples=1000,
-)  # fmt: skip
+)
 
 SMALL = replace(
     PAPER,

@@ -23,7 +23,7 @@ def train(
     inputs: Tensor,
     outputs: Tensor,
     *,
-    learning_rates: Sequence[float],
+    learning_rates: Sequence[float] | np.ndarray,
     seeds: Sequence[int],
     steps: int,
     tolerance: float = 1e-12,
@@ -79,7 +79,9 @@ def train(
     limits = {"steps": steps, "tolerance": tolerance, "record_at": record_at}
     if engine == "cpu":
         if device != "cpu":
-            raise ValueError(f"the cpu engine needs device 'cpu', got {device!r}; use engine='torch'")
+            raise ValueError(
+                f"the cpu engine needs device 'cpu', got {device!r}; use engine='torch'"
+            )
         return cpu.descend(net, inputs, outputs, initial, rates, **limits)
     if engine == "torch":
         _check_device(device)

@@ -24,28 +24,27 @@ _PATIENCE = 10**8
 
 
 @njit(nogil=True)
-def _advance(w, a, x, y, seen, rate, tolerance, limit, activation, error, slope, loss):
+def _advance(w, a, x, y, seen, shared, rate, tolerance, limit, activation, error, u, v, loss):
     """Descend in all lanes, for `limit` steps or until a lane with a nonzero rate stops.
 
     Every array has the lanes as its last axis. w (row * entry): a row of input weights for each
-    kernel, or for each kernel and window when they are not shared. a (neuron), x (input * sample),
-    y (sample), rate (1), loss (1). seen (window, entry) numbers the inputs of each window.
-    activation (neuron * sample), error (sample) and slope (sample) are scratch. Returns the number
-    of steps made; `loss` then belongs to the current w and a.
+    kernel, or for each kernel and window when they are not shared. a (kernel * window),
+    x (input * sample), y (sample), rate (1), loss (1). seen (window, entry) numbers the inputs of
+    each window. activation (kernel * window * sample), error, u and v (sample) are scratch.
+    Kernels and entries are taken two by two, so that a core always has independent work; their
+    numbers are even. Returns the number of steps made; `loss` then belongs to the current w and a.
     """
-    windows, entries = seen.shape
-    neurons, samples = a.shape[0], y.shape[0]
-    neurons_per_row = neurons // (w.shape[0] // entries)
+    (windows, entries), samples = seen.shape, y.shape[0]
+    kernels = a.shape[0] // windows
     for step in range(limit + 1):
         for s in range(samples):
             store(error, s, fill(0.0) - load(y, s))
-        for q in range(neurons):
-            _preactivate(w, q // neurons_per_row * entries, x, seen[q % windows], slope)
-            out = load(a, q)
-            for s in range(samples):
-                t = tanh(load(slope, s))
-                store(activation, q * samples + s, t)
-                store(error, s, fma(out, t, load(error, s)))
+        for k in range(0, kernels, 2):
+            for p in range(windows):
+                q, r = k * windows + p, (k + 1) * windows + p
+                rows = (k if shared else q) * entries, (k + 1 if shared else r) * entries
+                _preactivate(w, rows, x, seen[p], u, v)
+                _activate(a, q, r, u, v, activation, error)
         total = fill(0.0)
         for s in range(samples):
             total = fma(load(error, s), load(error, s), total)
@@ -56,47 +55,84 @@ def _advance(w, a, x, y, seen, rate, tolerance, limit, activation, error, slope,
                 return step
         if step == limit:
             break
-        for q in range(neurons):
-            _descend(w, q // neurons_per_row * entries, a, q, x, seen[q % windows],
-                     load(rate, 0), activation, error, slope)  # fmt: skip
+        for s in range(samples):
+            store(error, s, load(error, s) * fill(2.0 / samples))
+        # The gradient needs no w, so that shared rows can be updated window by window.
+        for k in range(0, kernels, 2):
+            for p in range(windows):
+                q, r = k * windows + p, (k + 1) * windows + p
+                rows = (k if shared else q) * entries, (k + 1 if shared else r) * entries
+                _descend_outputs(a, q, r, load(rate, 0), activation, error, u, v)
+                _descend_inputs(w, rows, x, seen[p], load(rate, 0), u, v)
     return limit
 
 
 @njit(inline="always")
-def _preactivate(w, row, x, window, result):
-    """result = w . x at every sample; the number of entries is even."""
-    samples = result.shape[0]
+def _preactivate(w, rows, x, window, u, v):
+    """u and v = w . x at every sample, for two rows of w."""
+    samples = u.shape[0]
     for j in range(0, window.size, 2):
-        first, second = load(w, row + j), load(w, row + j + 1)
-        i, k = window[j] * samples, window[j + 1] * samples
+        u0, u1 = load(w, rows[0] + j), load(w, rows[0] + j + 1)
+        v0, v1 = load(w, rows[1] + j), load(w, rows[1] + j + 1)
+        first, second = window[j] * samples, window[j + 1] * samples
         if j == 0:
             for s in range(samples):
-                store(result, s, fma(second, load(x, k + s), first * load(x, i + s)))
+                x0, x1 = load(x, first + s), load(x, second + s)
+                store(u, s, fma(u1, x1, u0 * x0))
+                store(v, s, fma(v1, x1, v0 * x0))
         else:
             for s in range(samples):
-                so_far = fma(first, load(x, i + s), load(result, s))
-                store(result, s, fma(second, load(x, k + s), so_far))
+                x0, x1 = load(x, first + s), load(x, second + s)
+                store(u, s, fma(u1, x1, fma(u0, x0, load(u, s))))
+                store(v, s, fma(v1, x1, fma(v0, x0, load(v, s))))
 
 
 @njit(inline="always")
-def _descend(w, row, a, q, x, window, rate, activation, error, slope):
-    """Update neuron q's weights; the gradient needs no w, so shared rows add up window by window."""
+def _activate(a, q, r, u, v, activation, error):
+    """The activations tanh(u) and tanh(v) of neurons q and r, and their shares in the error."""
     samples = error.shape[0]
-    scale = fill(2.0 / samples)
-    out, gradient = load(a, q), fill(0.0)
+    a0, a1 = load(a, q), load(a, r)
     for s in range(samples):
-        t, e = load(activation, q * samples + s), load(error, s) * scale
-        gradient = fma(e, t, gradient)
-        store(slope, s, e * out * (fill(1.0) - t * t))
-    store(a, q, out - rate * gradient)
+        t0, t1 = tanh(load(u, s)), tanh(load(v, s))
+        store(activation, q * samples + s, t0)
+        store(activation, r * samples + s, t1)
+        store(error, s, fma(a1, t1, fma(a0, t0, load(error, s))))
+
+
+@njit(inline="always")
+def _descend_outputs(a, q, r, rate, activation, slope, u, v):
+    """Update the output weights of neurons q and r, from the loss's slope in the output.
+
+    Leaves in u and v the loss's slopes in their preactivations, slope a (1 - tanh^2).
+    """
+    samples = slope.shape[0]
+    a0, a1 = load(a, q), load(a, r)
+    d0, d1 = fill(0.0), fill(0.0)
+    for s in range(samples):
+        e = load(slope, s)
+        t0, t1 = load(activation, q * samples + s), load(activation, r * samples + s)
+        d0, d1 = fma(e, t0, d0), fma(e, t1, d1)
+        store(u, s, e * a0 * (fill(1.0) - t0 * t0))
+        store(v, s, e * a1 * (fill(1.0) - t1 * t1))
+    store(a, q, a0 - rate * d0)
+    store(a, r, a1 - rate * d1)
+
+
+@njit(inline="always")
+def _descend_inputs(w, rows, x, window, rate, u, v):
+    """Update two rows of input weights, whose preactivations the loss has the slopes u and v in."""
+    samples = u.shape[0]
     for j in range(0, window.size, 2):
-        first, second = fill(0.0), fill(0.0)
-        i, k = window[j] * samples, window[j + 1] * samples
+        u0, u1, v0, v1 = fill(0.0), fill(0.0), fill(0.0), fill(0.0)
+        first, second = window[j] * samples, window[j + 1] * samples
         for s in range(samples):
-            first = fma(load(slope, s), load(x, i + s), first)
-            second = fma(load(slope, s), load(x, k + s), second)
-        store(w, row + j, load(w, row + j) - rate * first)
-        store(w, row + j + 1, load(w, row + j + 1) - rate * second)
+            x0, x1 = load(x, first + s), load(x, second + s)
+            u0, u1 = fma(load(u, s), x0, u0), fma(load(u, s), x1, u1)
+            v0, v1 = fma(load(v, s), x0, v0), fma(load(v, s), x1, v1)
+        for row, gradient in (rows[0] + j, u0), (rows[0] + j + 1, u1):
+            store(w, row, load(w, row) - rate * gradient)
+        for row, gradient in (rows[1] + j, v0), (rows[1] + j + 1, v1):
+            store(w, row, load(w, row) - rate * gradient)
 
 
 def descend(
@@ -135,8 +171,8 @@ class _Run:
         self.queue = deque(range(nets))
         self.cancelled = Event()
 
-        # The bias is one more entry, which sees a constant 1; another, which sees 0, makes the
-        # number of entries even.
+        # The bias is one more entry, which sees a constant 1. To make the numbers even, one more
+        # entry sees a constant 0, and one more kernel is zero and stays so: its gradient vanishes.
         constants = [net.input_dim] * net.bias
         constants += [net.input_dim + 1] * ((net.entries + net.bias) % 2)
         self.seen = np.array([[*window, *constants] for window in net.windows])
@@ -145,12 +181,15 @@ class _Run:
         self.x = np.concatenate([by_input, ones, 0 * ones], axis=-2)
         self.y = outputs.numpy()
 
-        rows = {name: initial[name].flatten(1, -1 - (name == "w")) for name in net.shapes}
-        columns = [rows["w"], *([rows["b"][..., None]] if net.bias else [])]
-        w = torch.cat(columns, dim=-1).numpy()
-        padding = self.seen.shape[1] - w.shape[-1]
-        self.w = np.pad(w, ((0, 0), (0, 0), (0, padding))).reshape(nets, -1)
-        self.a = rows["a"].numpy().copy()
+        windows, kernels = len(net.windows), net.kernels + net.kernels % 2
+        w = np.zeros((nets, kernels, 1 if net.shared else windows, self.seen.shape[1]))
+        a = np.zeros((nets, kernels, windows))
+        real = w[:, : net.kernels]
+        real[..., : net.entries] = initial["w"].reshape(*real.shape[:-1], net.entries)
+        if net.bias:
+            real[..., net.entries] = initial["b"].reshape(real.shape[:-1])
+        a[:, : net.kernels] = initial["a"]
+        self.w, self.a = w.reshape(nets, -1), a.reshape(nets, -1)
 
         self.loss, self.done = np.empty(nets), np.empty(nets, dtype=np.int64)
         self.status = [None] * nets
@@ -158,11 +197,11 @@ class _Run:
 
     def work(self, lanes: int) -> None:
         """One thread: keep the lanes busy until the queue is empty."""
-        samples, neurons = self.y.shape[-1], self.net.neurons
+        samples, neurons = self.y.shape[-1], self.a.shape[1]
         w, a = _lane_array(self.w.shape[1]), _lane_array(neurons)
         x, y = _lane_array(self.x.shape[-2] * samples), _lane_array(samples)
         rate, loss = _lane_array(1), _lane_array(1)
-        scratch = _lane_array(neurons * samples), _lane_array(samples), _lane_array(samples)
+        scratch = _lane_array(neurons * samples), *(_lane_array(samples) for _ in range(3))
         patience = _PATIENCE // (neurons * samples * WIDTH) + 1
         busy: dict[int, _Descent] = {}
 
@@ -185,8 +224,9 @@ class _Run:
         while busy and not self.cancelled.is_set():
             limit = min(patience, *(descent.remaining for descent in busy.values()))
             made = _advance(
-                w, a, x, y, self.seen, rate, self.tolerance, limit, *scratch, loss
-            )  # fmt: skip
+                *(w, a, x, y, self.seen, self.net.shared),
+                *(rate, self.tolerance, limit, *scratch, loss),
+            )
             for lane, descent in list(busy.items()):
                 descent.steps += made
                 status = stopped(
@@ -210,13 +250,18 @@ class _Run:
                     self.history.params[name][record, i] = value
 
     def unpack(self, w: np.ndarray, a: np.ndarray) -> dict[str, torch.Tensor]:
-        """Params from rows of input weights and output weights, with any leading axes."""
-        axes, shapes, entries = a.shape[:-1], self.net.shapes, self.net.entries
-        rows = w.reshape(*axes, -1, self.seen.shape[1])
-        arrays = {"w": rows[..., :entries], "b": rows[..., entries], "a": a}
+        """Params from the engine's layout, with any leading axes."""
+        net, axes = self.net, a.shape[:-1]
+        kernels = net.kernels + net.kernels % 2
+        rows = w.reshape(*axes, kernels, -1, self.seen.shape[1])
+        arrays = {
+            "w": rows[..., : net.kernels, :, : net.entries],
+            "b": rows[..., : net.kernels, :, net.entries],
+            "a": a.reshape(*axes, kernels, -1)[..., : net.kernels, :],
+        }
         return {
             name: torch.from_numpy(arrays[name].reshape(*axes, *shape).copy())
-            for name, shape in shapes.items()
+            for name, shape in net.shapes.items()
         }
 
     def outcome(self) -> Training:

@@ -1,0 +1,46 @@
+# `make` lists the commands. All of them work in .venv, made on first use with the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help book test bench refresh clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+book: .venv/installed  ## run every notebook afresh and build the pages that show this run
+	@mkdir -p _build
+	@sed 's/execute_notebooks: "off"/execute_notebooks: "force"/' _config.yml > _build/execute.yml
+# Every page anew (--all), because a kept one does not notice that llrnb has changed.
+	$(BIN)/jupyter-book build . --all --config _build/execute.yml
+
+test: .venv/installed  ## lint, unit tests, notebooks against their stored outputs, strict build, browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest --ignore tests/test_browser.py
+# Strict: the text and tables that a notebook prints must equal the stored ones, and a warning on stderr is a
+# difference. Pictures are not compared (nbval skips image/png), for their bytes differ between machines.
+	$(BIN)/pytest book --nbval --nbval-current-env -n 2 --dist loadscope
+	rm -rf _build/strict
+	$(BIN)/jupyter-book build . -W -n --keep-going --path-output _build/strict
+	LLRNB_PAGES=_build/strict/_build/html $(BIN)/pytest tests/test_browser.py
+
+bench: .venv/installed-bench  ## time the training engine against its peers
+	$(BIN)/python -m benchmarks
+
+refresh: .venv/installed  ## run the notebooks and store their outputs
+	$(BIN)/python tools/notebooks.py refresh
+
+clean:  ## remove what was built (remove .venv by hand to install anew)
+	rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find book llrnb tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but " \
+	    "$(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@

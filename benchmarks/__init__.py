@@ -1,0 +1,63 @@
+"""Paired timings against the peers: `make bench`, or `python -m benchmarks [name ...]`.
+
+Every contender is timed in the same process, turn by turn, and medians are reported, so that a
+ratio means something on a noisy machine. Speed is measured here and never asserted in a test.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def on_one_core() -> None:
+    """Keep this process, and all threads it starts from now on, on one core."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def paired_medians(contenders: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median seconds of each contender, called in turn, after one call to warm up."""
+    for run in contenders.values():
+        run()
+    seconds = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            start = perf_counter()
+            run()
+            seconds[name].append(perf_counter() - start)
+    return {name: median(times) for name, times in seconds.items()}
+
+
+def publish(name: str, results: dict, packages: list[str]) -> None:
+    """Write results with their provenance to benchmarks/results/<name>.json."""
+    provenance = {
+        "date": date.today().isoformat(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"provenance": provenance, **results}, indent=2) + "\n")
+    print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        fields = dict(
+            (part.strip() for part in line.split(":", 1))
+            for line in cpuinfo.read_text().split("\n\n")[0].splitlines()
+            if ":" in line
+        )
+        return f"{fields.get('model name', platform.machine())}, model {fields.get('model', '?')}"
+    return platform.processor() or platform.machine()

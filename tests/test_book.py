@@ -1,0 +1,51 @@
+"""The book's plan and what it brings along: pages have their place, files are what they claim."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = (ROOT / "_config.yml").read_text()
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+SUFFIXES = {".ipynb", ".md"}
+VENDORED = ROOT / "book" / "_static" / "mathjax"
+
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+
+
+def test_every_page_of_the_plan_exists():
+    assert [page for page in PAGES if not list(ROOT.glob(f"{page}.*"))] == []
+
+
+def test_every_page_has_its_place_in_the_plan():
+    written = [p.relative_to(ROOT) for p in (ROOT / "book").rglob("*.*") if p.suffix in SUFFIXES]
+    written = [p for p in written if not {"_static", ".ipynb_checkpoints"} & set(p.parts)]
+    assert {p.with_suffix("").as_posix() for p in written} == set(PAGES)
+
+
+def test_a_reference_is_listed_once():
+    entries = (ROOT / "book" / "references.bib").read_text()
+    keys = re.findall(r"^@\w+\{(\w+),", entries, re.MULTILINE)
+    assert len(keys) == len(set(keys)) > 0
+
+
+def test_make_book_executes_what_a_plain_build_publishes_as_stored():
+    command = re.search(r"sed 's/(.*)/(.*)/' _config\.yml", (ROOT / "Makefile").read_text())
+    executed = yaml.safe_load(CONFIG.replace(*command.groups()))
+    stored = yaml.safe_load(CONFIG)
+    assert stored["execute"].pop("execute_notebooks") == "off"
+    assert executed["execute"].pop("execute_notebooks") == "force"
+    assert executed == stored
+
+
+def test_no_page_asks_another_host_for_a_script():
+    options = yaml.safe_load(CONFIG)["sphinx"]["config"]
+    assert (ROOT / "book" / "_static" / options["mathjax_path"]).is_file()
+    assert options["nb_ipywidgets_js"] == {}
+
+
+def test_mathjax_is_the_file_its_note_names():
+    (stated,) = re.findall(r"[0-9a-f]{64}", (VENDORED / "README.md").read_text())
+    assert hashlib.sha256((VENDORED / "tex-svg-full.js").read_bytes()).hexdigest() == stated

@@ -1,0 +1,159 @@
+"""The built pages in a browser without a network: each of them, by day and by night.
+
+`make test` builds the pages and says where they are in LLRNB_PAGES.
+"""
+
+import os
+import re
+import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+PAGES = Path(os.environ.get("LLRNB_PAGES", "_build/html"))
+FILES = sorted(p.relative_to(PAGES) for p in PAGES.rglob("*.html"))
+# Without the entry, which only sends on to the first page, and the theme's templates.
+NAMES = [p.as_posix() for p in FILES if p.name != "index.html" and p.parts[0] != "_static"]
+BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+# A pattern in a console error, and why it does not matter. So far there is none.
+HARMLESS: dict[str, str] = {}
+
+# What a reader would see to be broken, as a list of sentences.
+LOOK = r"""async () => {
+    await window.MathJax?.startup?.promise;
+    const found = [];
+    const all = (selector) => [...document.querySelectorAll(selector)];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const [text, parent] = [texts.currentNode.data, texts.currentNode.parentElement];
+        if (text.includes("Traceback (most recent call last)")) found.push("a traceback");
+        if (parent.closest("script, style, pre, code, mjx-container")) continue;
+        if (/\\\(|\\\[|\$\$/.test(text)) found.push(`raw TeX: ${text.trim().slice(0, 80)}`);
+    }
+    for (const math of all(".math"))
+        if (!math.querySelector("mjx-container")) found.push(`raw formula: ${math.textContent}`);
+    for (const error of all("[data-mml-node=merror]"))
+        found.push(`formula with an error: ${error.getAttribute("data-mjx-error")}`);
+    for (const image of all("img")) {
+        const [source, alt] = [image.getAttribute("src"), image.getAttribute("alt")];
+        if (!alt?.trim()) found.push(`picture without a description: ${source}`);
+        await image.decode().catch(() => {});
+        if (!image.naturalWidth) found.push(`picture that does not show: ${source}`);
+    }
+    if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the window");
+    return found;
+}"""
+
+
+def faults(browser, url: str, mode: str = "light") -> list[str]:
+    """What is wrong with the page at ``url``, seen on a phone-sized screen in ``mode``."""
+    found = []
+    host = "/".join(url.split("/")[:3]) + "/"
+
+    def guard(route):
+        outside = not route.request.url.startswith((host, "data:", "blob:"))
+        if outside:
+            found.append(f"request to another host: {route.request.url}")
+        route.abort() if outside else route.continue_()
+
+    def console(message):
+        if message.type == "error" and not any(re.search(p, message.text) for p in HARMLESS):
+            found.append(f"console: {message.text}")
+
+    def response(response):
+        if response.status >= 400:
+            found.append(f"missing file: {response.url}")
+
+    context = browser.new_context(color_scheme=mode, viewport={"width": 390, "height": 844})
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.on("console", console)
+    page.on("response", response)
+    page.on("pageerror", lambda error: found.append(f"script error: {error}"))
+    page.goto(url, wait_until="load")
+    found += page.evaluate(LOOK)
+    if (theme := page.get_attribute("html", "data-theme")) not in (mode, None):
+        found.append(f"{theme} page in {mode} mode")
+    context.close()
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        reason = f"none of {', '.join(BROWSERS)} is on the PATH"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """Serve a folder on this machine; returns its address."""
+    servers = []
+
+    def start(folder: Path) -> str:
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)))
+        Thread(target=servers[-1].serve_forever, args=[0.01], daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+def test_the_book_is_built():
+    assert NAMES, f"no pages in {PAGES}: `make test` and `make book` build them"
+    assert "book/intro.html" in (PAGES / "index.html").read_text()
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_reads_offline(browser, serve, name, mode):
+    assert faults(browser, f"{serve(PAGES)}/{name}", mode) == []
+
+
+ICON = '<link rel="icon" href="data:,">'  # else a browser asks for one
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ('<script src="https://cdn.example.org/x.js"></script>', "request to another host"),
+        ('<img src="//example.org/x.png" alt="x">', "request to another host"),
+        (r"<p>let \(x\) be</p>", r"raw TeX: let \(x\) be"),
+        ("<p>$$ x $$</p>", "raw TeX"),
+        ('<span class="math">x</span>', "raw formula: x"),
+        ('<g data-mml-node="merror" data-mjx-error="Undefined"></g>', "error: Undefined"),
+        ("<pre>Traceback (most recent call last)</pre>", "a traceback"),
+        ('<img src="missing.png" alt="x">', "picture that does not show: missing.png"),
+        ('<img src="missing.png" alt="x">', "missing file"),
+        ('<img src="missing.png" alt=" ">', "picture without a description"),
+        ('<script>console.error("oh")</script>', "console: oh"),
+        ("<script>undefinedFunction()</script>", "script error"),
+        ('<p style="width: 2000px">wide</p>', "wider than the window"),
+        ('<script>document.documentElement.dataset.theme = "dark"</script>', "dark page"),
+    ],
+)
+def test_each_fault_is_seen(browser, serve, tmp_path, body, fault):
+    (tmp_path / "page.html").write_text(f"<!doctype html>{ICON}{body}")
+    assert any(fault in f for f in faults(browser, f"{serve(tmp_path)}/page.html"))
+
+
+def test_a_good_page_has_no_faults(browser, serve, tmp_path):
+    (tmp_path / "page.html").write_text(rf"<!doctype html>{ICON}<p>Fine.</p><code>\(x\)</code>")
+    assert faults(browser, f"{serve(tmp_path)}/page.html") == []
