@@ -6,7 +6,7 @@
 """
 
 from llrnb import targets, theory
-from llrnb.networks import TanhNetwork, cnn, fully_connected, predict
+from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
 from llrnb.training import Status, Training, train
 
 __version__ = "0.1.0"
@@ -18,6 +18,7 @@ __all__ = [
     "cnn",
     "fully_connected",
     "predict",
+    "relative_error",
     "targets",
     "theory",
     "train",

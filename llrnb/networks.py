@@ -198,3 +198,10 @@ def predict(
     if params["a"].ndim == len(net.shapes["a"]):
         return over_samples(params, inputs)
     return torch.vmap(over_samples, in_dims=(0, None))(dict(params), inputs)
+
+
+def relative_error(
+    predictions: Float[Tensor, "*net sample"], truth: Float[Tensor, " sample"]
+) -> Float[Tensor, "*net"]:
+    """The mean squared error over the mean square of the truth: 1 for a network that is zero."""
+    return (predictions - truth).square().mean(dim=-1) / truth.square().mean()

@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 import torch
 
-from llrnb.networks import TanhNetwork, predict
+from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.targets import Target, draw
 from llrnb.training import train
 
@@ -76,15 +76,15 @@ def _cell(preset: Recovery, family: str, multiple: int, samples: int) -> pd.Data
         std=preset.std,
     )
     test_inputs, truth = draw(preset.target, preset.test_samples)
-    errors = (predict(net, result.params, test_inputs) - truth).square().mean(dim=-1)
+    predictions = predict(net, result.params, test_inputs)
     return coordinates.assign(
         family=family,
         multiple=multiple,
         parameters=net.parameter_count,
         samples=samples,
         train_loss=result.loss.numpy(),
-        test_error=errors.numpy(),
-        relative_error=(errors / truth.square().mean()).numpy(),
+        test_error=(predictions - truth).square().mean(dim=-1).numpy(),
+        relative_error=relative_error(predictions, truth).numpy(),
         steps=result.steps.numpy(),
         status=[str(status) for status in result.status],
     )
