@@ -107,13 +107,14 @@ def _descend_outputs(a, q, r, rate, activation, slope, u, v):
     """
     samples = slope.shape[0]
     a0, a1 = load(a, q), load(a, r)
+    minus0, minus1 = fill(0.0) - a0, fill(0.0) - a1
     d0, d1 = fill(0.0), fill(0.0)
     for s in range(samples):
         e = load(slope, s)
         t0, t1 = load(activation, q * samples + s), load(activation, r * samples + s)
         d0, d1 = fma(e, t0, d0), fma(e, t1, d1)
-        store(u, s, e * a0 * (fill(1.0) - t0 * t0))
-        store(v, s, e * a1 * (fill(1.0) - t1 * t1))
+        store(u, s, e * fma(minus0 * t0, t0, a0))
+        store(v, s, e * fma(minus1 * t1, t1, a1))
     store(a, q, a0 - rate * d0)
     store(a, r, a1 - rate * d1)
 
