@@ -166,7 +166,7 @@ def tanh(x):
     """tanh of every lane, to 2 units in the last place also for tiny arguments, and exactly odd.
 
     With |x| = k ln(2) / 2 + r, half of expm1(2|x|) is 2^k expm1(2 r) / 2 + (2^k - 1) / 2, and
-    tanh|x| is half / (half + 1). Above |x| = 20, where tanh is 1 to rounding, the argument is cut off.
+    tanh|x| is half / (half + 1). Above |x| = 20, where tanh is 1 to rounding, |x| is cut off.
     """
     size = at_most(absolute(x), fill(20.0))
     shifted = fma(size, fill(2.0 * _LOG2_E), fill(_ROUNDER))
