@@ -5,20 +5,35 @@
 2100
 """
 
-from llrnb import targets, theory
+from llrnb import embedding, targets, theory
+from llrnb.deep import DeepNetwork
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
+from llrnb.rank import (
+    certify_rank,
+    exact_rank,
+    local_linear_fit,
+    numerical_rank,
+    tangent_matrix,
+)
 from llrnb.training import Status, Training, train
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DeepNetwork",
     "Status",
     "TanhNetwork",
     "Training",
+    "certify_rank",
     "cnn",
+    "embedding",
+    "exact_rank",
     "fully_connected",
+    "local_linear_fit",
+    "numerical_rank",
     "predict",
     "relative_error",
+    "tangent_matrix",
     "targets",
     "theory",
     "train",

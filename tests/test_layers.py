@@ -13,12 +13,15 @@ MAY_IMPORT = {
     "theory": set(),
     "figures": set(),
     "networks": set(),
+    "deep": {"networks"},
     "targets": {"networks"},
+    "rank": {"networks", "rank"},
+    "embedding": {"networks", "deep", "rank"},
     "training": {"networks", "training"},
     "sweep": {"networks", "targets", "training"},
     "presets": {"networks", "targets", "theory", "sweep"},
 }
-MAY_USE = {"matplotlib": {"figures"}, "numba": {"training"}, "llvmlite": {"training"}}
+MAY_USE = {"matplotlib": {"figures"}, "numba": {"training", "rank"}, "llvmlite": {"training"}}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

@@ -1,0 +1,96 @@
+"""Networks of any depth, for what holds at any depth: embeddings, bounds, open questions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llrnb.networks import Params
+
+
+@dataclass(frozen=True)
+class DeepNetwork:
+    """A fully connected network of L layers without its parameters.
+
+        h_0 = x,    h_l = activation(w_l h_(l-1) + b_l),    f(x) = w_L h_(L-1)
+
+    With `residual`, the hidden layers from the second on add their input: h_l = h_(l-1) + ....
+
+    Attributes:
+        widths: number of inputs, of neurons in each hidden layer, and of outputs, which is 1.
+        bias: whether hidden neurons have biases. There is no output bias.
+        residual: whether hidden layers add their input; they are then of one width.
+        activation: of every hidden neuron.
+
+    >>> DeepNetwork((5, 3, 2, 1)).parameter_count
+    23
+    """
+
+    widths: tuple[int, ...]
+    bias: bool = False
+    residual: bool = False
+    activation: Callable[[Tensor], Tensor] = torch.tanh
+
+    def __post_init__(self) -> None:
+        if len(self.widths) < 3 or min(self.widths) < 1 or self.widths[-1] != 1:
+            raise ValueError(
+                "a deep network needs widths of inputs, hidden layers and 1 output, "
+                f"all at least 1, got {self.widths}"
+            )
+        if self.residual and len(set(self.widths[1:-1])) > 1:
+            raise ValueError(
+                f"a residual network needs hidden layers of one width, got {self.widths}"
+            )
+
+    @property
+    def input_dim(self) -> int:
+        """Number of inputs."""
+        return self.widths[0]
+
+    @property
+    def layers(self) -> int:
+        """Number of layers L, the output's included."""
+        return len(self.widths) - 1
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter array: w1, b1, w2, …, and no bias in the last layer."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(1, self.layers + 1):
+            shapes[f"w{layer}"] = (self.widths[layer], self.widths[layer - 1])
+            if self.bias and layer < self.layers:
+                shapes[f"b{layer}"] = (self.widths[layer],)
+        return shapes
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters M."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
+        """The output at one input."""
+        self.check(params)
+        hidden = x
+        for layer in range(1, self.layers):
+            inner = params[f"w{layer}"] @ hidden
+            inner = self.activation(inner + params[f"b{layer}"] if self.bias else inner)
+            hidden = hidden + inner if self.residual and layer > 1 else inner
+        return (params[f"w{self.layers}"] @ hidden)[0]
+
+    def init(self, std: float = 1.0, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
+        rng = np.random.default_rng([*self.widths, int(self.bias), int(self.residual), seed])
+        return {
+            name: torch.from_numpy(std * rng.standard_normal(shape))
+            for name, shape in self.shapes.items()
+        }
+
+    def check(self, params: Params) -> None:
+        """Raise ValueError unless params are this network's."""
+        came = {name: tuple(value.shape) for name, value in params.items()}
+        if self.shapes != came:
+            raise ValueError(f"the network needs params of shapes {self.shapes}, got {came}")

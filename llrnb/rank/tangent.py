@@ -1,0 +1,96 @@
+"""Tangent functions on inputs: the matrix whose columns are the derivatives of the output."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llrnb.networks import Params, TanhNetwork
+from llrnb.rank.checks import double, double_params
+
+Model = Callable[[Params, Tensor], Tensor]
+
+
+def tangent_matrix(
+    model: Model, params: Params, inputs: Float[Tensor, "sample ..."]
+) -> Float[Tensor, "sample param"]:
+    """The derivative of the output by every parameter, at every input.
+
+        J[i, k] = d f(x_i; params) / d params_k
+
+    in float64, whatever float came: widening changes no value. Columns follow the params dict,
+    each array flattened row by row. Its rank is the empirical rank (Def. 6).
+
+    Args:
+        model: a differentiable torch function of (params, one input) with a scalar value. A
+            `torch.nn.Module` becomes one with `torch.func.functional_call`.
+        params: its parameters, of one network.
+        inputs: the samples, along the first axis.
+
+    Raises:
+        TypeError: params, inputs or outputs that are not real floats.
+        ValueError: no parameters, no inputs, NaN or infinity, an output that is not a scalar.
+
+    >>> tangent_matrix(lambda params, x: (params["w"] * x).sum(), {"w": torch.ones(2)},
+    ...                torch.tensor([[3.0, 4.0]]))
+    tensor([[3., 4.]], dtype=torch.float64)
+    """
+    params, inputs = double_params(params), double(inputs, "inputs")
+    if not inputs.ndim or not len(inputs):
+        raise ValueError(
+            f"a tangent matrix needs at least 1 input, got inputs of shape {tuple(inputs.shape)}"
+        )
+    if isinstance(model, TanhNetwork):
+        return _closed_form(model, params, inputs)
+
+    def scalar(params: Params, x: Tensor) -> Tensor:
+        output = model(params, x)
+        if not isinstance(output, Tensor) or output.is_complex():
+            came = output.dtype if isinstance(output, Tensor) else type(output).__name__
+            raise TypeError(f"a model needs a real tensor as output, got {came}")
+        if output.ndim:
+            raise ValueError(f"a model needs a scalar output, got shape {tuple(output.shape)}")
+        return output
+
+    slopes = torch.vmap(torch.func.grad(scalar), in_dims=(None, 0))(params, inputs)
+    return torch.cat([slopes[name].reshape(len(inputs), -1) for name in params], dim=1)
+
+
+def _closed_form(
+    net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
+) -> Float[Tensor, "sample param"]:
+    """The same for our own networks, written straight into the matrix.
+
+    By a[k, p]: tanh(u). By w[k, e]: the sum over p of a[k, p] sech^2(u) x[window p][e], and by
+    b[k]: without the x; not summed if the kernels are not shared.
+    """
+    net.check(params)
+    if inputs.shape[1:] != (net.input_dim,):
+        raise ValueError(
+            f"the network needs inputs of shape (sample, {net.input_dim}), "
+            f"got {tuple(inputs.shape)}"
+        )
+    seen = inputs[:, torch.tensor(net.windows)]
+    w, a, b = params["w"], params["a"], params.get("b", inputs.new_zeros(()))
+    u = torch.einsum("ipe,ke->ikp" if net.shared else "ipe,kpe->ikp", seen, w)
+    t = torch.tanh(u + (b[:, None] if net.shared and net.bias else b))
+    slope = a * (1 - t * t)
+    # NumPy asks the system for huge pages; touching small ones would take longer than the sums.
+    tangent = torch.from_numpy(np.empty((len(inputs), net.parameter_count)))
+    blocks = tangent.split([value.numel() for value in params.values()], dim=1)
+    by = {
+        name: block.view(len(inputs), *value.shape)
+        for (name, value), block in zip(params.items(), blocks, strict=True)
+    }
+    by["a"].copy_(t)
+    if net.shared and len(net.windows) > 1:
+        by["w"].copy_(slope @ seen)
+        if net.bias:
+            torch.sum(slope, -1, out=by["b"])
+    else:
+        torch.mul(slope[..., None], seen[:, None], out=by["w"].view(*slope.shape, -1))
+        if net.bias:
+            by["b"].view_as(slope).copy_(slope)
+    return tangent
