@@ -49,8 +49,15 @@ def exact_costs() -> list[dict]:
         counts = [net.parameter_count for net in nets]
         slope = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
         print(f"  {family:20} cost grows as parameters to the power {slope:.2f}")
-        rows.append({"family": family, "parameters": counts, "seconds": seconds,
-                     "exponent": float(slope), "peak_memory_gib": peak_memory()})
+        rows.append(
+            {
+                "family": family,
+                "parameters": counts,
+                "seconds": seconds,
+                "exponent": float(slope),
+                "peak_memory_gib": peak_memory(),
+            }
+        )
     print(f"  peak memory {peak_memory():.2f} GiB")
     return rows
 
@@ -86,9 +93,11 @@ def tangent_costs() -> list[dict]:
         )
         ratio = seconds["loop"] / seconds["tangent_matrix"]
         rows.append({"family": name, "seconds": seconds, "ratio": ratio})
-        print(f"  {name:20} {1e3 * seconds['tangent_matrix']:6.1f} ms, of any model "
-              f"{1e3 * seconds['of any model']:6.1f} ms, loop {1e3 * seconds['loop']:6.0f} ms: "
-              f"{ratio:.0f} times")
+        print(
+            f"  {name:20} {1e3 * seconds['tangent_matrix']:6.1f} ms, of any model "
+            f"{1e3 * seconds['of any model']:6.1f} ms, loop {1e3 * seconds['loop']:6.0f} ms: "
+            f"{ratio:.0f} times"
+        )
     return rows
 
 

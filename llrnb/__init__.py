@@ -12,6 +12,7 @@ from llrnb.rank import (
     certify_rank,
     exact_rank,
     local_linear_fit,
+    matrix_rank,
     numerical_rank,
     tangent_matrix,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "exact_rank",
     "fully_connected",
     "local_linear_fit",
+    "matrix_rank",
     "numerical_rank",
     "predict",
     "relative_error",

@@ -7,7 +7,7 @@ from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-COMPILED = {"llrnb.training.cpu", "llrnb.training.lanes", "llrnb.rank.elimination"}
+COMPILED = {"llrnb.training.cpu", "llrnb.training.lanes", "llrnb.rank.compiled"}
 
 
 class PlainImport:

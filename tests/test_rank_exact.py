@@ -24,7 +24,7 @@ def generic(net, seed=0):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_exact_rank_is_the_numerical_rank_of_degenerate_networks(kind):
-    @settings(max_examples=800)
+    @settings(max_examples=1000)
     @given(degenerate(kind))
     def check(case):
         net, params = case

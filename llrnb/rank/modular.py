@@ -14,7 +14,7 @@ from math import isqrt
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from llrnb.rank.elimination import components, peel, rank_modulo
+from llrnb.rank.compiled import components, peel, rank_modulo
 
 Ints = Int[np.ndarray, " term"]
 Floats = Float[np.ndarray, " term"]

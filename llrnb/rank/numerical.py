@@ -107,14 +107,14 @@ def generic_inputs(
 ) -> Float[Tensor, "sample ..."]:
     """Inputs from N(0, I), enough that more of them would not raise the rank of the tangent matrix.
 
-    For an analytic model almost all inputs are generic (Lemma 9). Their number is doubled until it
-    is twice the rank, or until it exceeds the number of parameters by a twentieth.
+    For an analytic model almost all inputs are generic (Lemma 9). Their number is quadrupled
+    until it is twice the rank, or exceeds the number of parameters by a twentieth.
     """
     parameters = sum(value.numel() for value in double_params(params).values())
     most = parameters + parameters // 20 + 16
     stream = torch.Generator().manual_seed(0)
-    for doublings in count(6):
-        samples = min(2**doublings, most)
+    for power in count(3):
+        samples = min(2 * 4**power, most)
         inputs = torch.randn(samples, *shape, generator=stream, dtype=torch.float64)
         if samples == most:
             return inputs

@@ -1,6 +1,7 @@
 """Tangent functions on inputs: the matrix whose columns are the derivatives of the output."""
 
 from collections.abc import Callable
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double, double_params
+from llrnb.rank.compiled import fill_tangent
 
 Model = Callable[[Params, Tensor], Tensor]
 
@@ -61,7 +63,7 @@ def tangent_matrix(
 def _closed_form(
     net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
 ) -> Float[Tensor, "sample param"]:
-    """The same for our own networks, written straight into the matrix.
+    """The same for our own networks, each entry written once.
 
     By a[k, p]: tanh(u). By w[k, e]: the sum over p of a[k, p] sech^2(u) x[window p][e], and by
     b[k]: without the x; not summed if the kernels are not shared.
@@ -75,22 +77,13 @@ def _closed_form(
     seen = inputs[:, torch.tensor(net.windows)]
     w, a, b = params["w"], params["a"], params.get("b", inputs.new_zeros(()))
     u = torch.einsum("ipe,ke->ikp" if net.shared else "ipe,kpe->ikp", seen, w)
-    t = torch.tanh(u + (b[:, None] if net.shared and net.bias else b))
-    slope = a * (1 - t * t)
+    activation = torch.tanh_(u + (b[:, None] if net.shared and net.bias else b))
     # NumPy asks the system for huge pages; touching small ones would take longer than the sums.
-    tangent = torch.from_numpy(np.empty((len(inputs), net.parameter_count)))
-    blocks = tangent.split([value.numel() for value in params.values()], dim=1)
-    by = {
-        name: block.view(len(inputs), *value.shape)
-        for (name, value), block in zip(params.items(), blocks, strict=True)
-    }
-    by["a"].copy_(t)
-    if net.shared and len(net.windows) > 1:
-        by["w"].copy_(slope @ seen)
-        if net.bias:
-            torch.sum(slope, -1, out=by["b"])
-    else:
-        torch.mul(slope[..., None], seen[:, None], out=by["w"].view(*slope.shape, -1))
-        if net.bias:
-            by["b"].view_as(slope).copy_(slope)
-    return tangent
+    tangent = np.empty((len(inputs), net.parameter_count))
+    ends = accumulate(value.numel() for value in params.values())
+    begin = {name: end - params[name].numel() for name, end in zip(params, ends, strict=True)}
+    fill_tangent(
+        tangent, begin["w"], begin.get("b", -1), begin["a"], activation.numpy(), a.numpy(),
+        inputs.numpy(), np.array(net.windows), net.shared,
+    )  # fmt: skip
+    return torch.from_numpy(tangent)

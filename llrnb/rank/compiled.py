@@ -1,4 +1,4 @@
-"""The loops of an exact rank, compiled: pivots that need no arithmetic, blocks, one prime."""
+"""The loops, compiled: pivots without arithmetic, blocks, a rank modulo a prime; tangents."""
 
 import numba
 import numpy as np
@@ -85,3 +85,27 @@ def rank_modulo(matrix, prime):
         if rank == height:
             break
     return rank
+
+
+@numba.njit(cache=True)
+def fill_tangent(tangent, at_w, at_b, at_a, activation, a, inputs, windows, shared):
+    """Write the tangent matrix of a tanh network; its blocks begin at these columns.
+
+    activation (sample, kernel, window) holds tanh(u); at_b is negative without biases.
+    """
+    samples, kernels, positions = activation.shape
+    entries = windows.shape[1]
+    for i in range(samples):
+        for k in range(kernels):
+            for p in range(positions):
+                t = activation[i, k, p]
+                slope = a[k, p] * (1 - t * t)
+                tangent[i, at_a + k * positions + p] = t
+                row = k if shared else k * positions + p
+                first = p == 0 or not shared
+                for e in range(entries):
+                    slot, change = at_w + row * entries + e, slope * inputs[i, windows[p, e]]
+                    tangent[i, slot] = change if first else tangent[i, slot] + change
+                if at_b >= 0:
+                    slot = at_b + row
+                    tangent[i, slot] = slope if first else tangent[i, slot] + slope
