@@ -24,16 +24,19 @@ def on_one_core() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def paired_medians(contenders: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median seconds of each contender, called in turn, after one call to warm up."""
+def paired_medians(
+    contenders: Mapping[str, Callable[[], None]], rounds: int, repeats: int = 1
+) -> dict[str, float]:
+    """Median seconds of each contender's calls, so many at each turn, after one to warm up."""
     for run in contenders.values():
         run()
     seconds = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
-            start = perf_counter()
-            run()
-            seconds[name].append(perf_counter() - start)
+            for _ in range(repeats):
+                start = perf_counter()
+                run()
+                seconds[name].append(perf_counter() - start)
     return {name: median(times) for name, times in seconds.items()}
 
 

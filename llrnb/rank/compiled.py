@@ -95,17 +95,26 @@ def fill_tangent(tangent, at_w, at_b, at_a, activation, a, inputs, windows, shar
     """
     samples, kernels, positions = activation.shape
     entries = windows.shape[1]
+    rows = kernels if shared else kernels * positions
+    seen = np.empty(entries)
     for i in range(samples):
-        for k in range(kernels):
-            for p in range(positions):
+        by_a = tangent[i, at_a : at_a + kernels * positions].reshape(kernels, positions)
+        by_w = tangent[i, at_w : at_w + rows * entries].reshape(rows, entries)
+        for p in range(positions):
+            for e in range(entries):
+                seen[e] = inputs[i, windows[p, e]]
+            for k in range(kernels):
                 t = activation[i, k, p]
+                by_a[k, p] = t
                 slope = a[k, p] * (1 - t * t)
-                tangent[i, at_a + k * positions + p] = t
                 row = k if shared else k * positions + p
-                first = p == 0 or not shared
-                for e in range(entries):
-                    slot, change = at_w + row * entries + e, slope * inputs[i, windows[p, e]]
-                    tangent[i, slot] = change if first else tangent[i, slot] + change
-                if at_b >= 0:
-                    slot = at_b + row
-                    tangent[i, slot] = slope if first else tangent[i, slot] + slope
+                if p == 0 or not shared:
+                    for e in range(entries):
+                        by_w[row, e] = slope * seen[e]
+                    if at_b >= 0:
+                        tangent[i, at_b + row] = slope
+                else:
+                    for e in range(entries):
+                        by_w[row, e] += slope * seen[e]
+                    if at_b >= 0:
+                        tangent[i, at_b + row] += slope
