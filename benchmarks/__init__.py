@@ -6,13 +6,13 @@ ratio means something on a noisy machine. Speed is measured here and never asser
 
 import json
 import os
-import platform
 from collections.abc import Callable, Mapping
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+
+from llrnb import provenance
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -42,25 +42,8 @@ def paired_medians(
 
 def publish(name: str, results: dict, packages: list[str]) -> None:
     """Write results with their provenance to benchmarks/results/<name>.json."""
-    provenance = {
-        "date": date.today().isoformat(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-    }
+    origin = {"date": date.today().isoformat(), **provenance.here(packages)}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"provenance": provenance, **results}, indent=2) + "\n")
+    path.write_text(json.dumps({"provenance": origin, **results}, indent=2) + "\n")
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        fields = dict(
-            (part.strip() for part in line.split(":", 1))
-            for line in cpuinfo.read_text().split("\n\n")[0].splitlines()
-            if ":" in line
-        )
-        return f"{fields.get('model name', platform.machine())}, model {fields.get('model', '?')}"
-    return platform.processor() or platform.machine()

@@ -18,10 +18,22 @@ MAY_IMPORT = {
     "rank": {"networks", "rank"},
     "embedding": {"networks", "deep", "rank"},
     "training": {"networks", "training"},
-    "sweep": {"networks", "targets", "training"},
-    "presets": {"networks", "targets", "theory", "sweep"},
+    "store": set(),
+    "provenance": set(),
+    "descriptions": {"networks", "targets"},
+    "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},
+    "jobs": set(),
+    "presets": {"networks", "targets", "theory", "sweep", "presets"},
+    "__main__": {"provenance", "store", "sweep", "presets"},
 }
-MAY_USE = {"matplotlib": {"figures"}, "numba": {"training", "rank"}, "llvmlite": {"training"}}
+MAY_USE = {
+    "matplotlib": {"figures"},
+    "numba": {"training", "rank"},
+    "llvmlite": {"training"},
+    "pyarrow": {"store"},
+    "papermill": {"sweep"},
+    "distributed": {"sweep"},
+}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

@@ -1,1 +1,27 @@
-"""Presets: one file per figure, values only."""
+"""One module per figure or study; its presets are named in capitals and hold values only."""
+
+from types import ModuleType
+
+from llrnb.presets import fig3
+from llrnb.sweep import Preset
+
+SWEEPS: dict[str, ModuleType] = {"fig3": fig3}
+
+
+def presets_of(sweep: str) -> dict[str, Preset]:
+    """A sweep's presets by their names in small letters.
+
+    Raises:
+        ValueError: no such sweep.
+
+    >>> sorted(presets_of("fig3"))[:2]
+    ['generic', 'paper']
+    """
+    if sweep not in SWEEPS:
+        raise ValueError(f"the sweep needs to be one of {list(SWEEPS)}, got {sweep!r}")
+    values = vars(SWEEPS[sweep]).items()
+    return {
+        name.lower(): value
+        for name, value in values
+        if name[0].isupper() and name.isupper() and isinstance(value, Preset)
+    }

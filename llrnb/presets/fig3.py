@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from llrnb.networks import cnn, fully_connected
-from llrnb.sweep import Recovery
-from llrnb.targets import paper_target
+from llrnb.sweep import Recovery, Together
+from llrnb.targets import generic_target, paper_target
 from llrnb.theory import fully_connected_rank, shared_cnn_rank, unshared_cnn_rank
 
 CNN = "CNN"
@@ -16,8 +16,8 @@ UNSHARED = "CNN without sharing"
 FULLY_CONNECTED = "fully connected"
 
 
-def _fully_connected(multiple: int):
-    return fully_connected(5, 3 * multiple)
+def _fully_connected(multiple: int, *, input_dim: int = 5, neurons: int = 3):
+    return fully_connected(input_dim, neurons * multiple)
 
 
 # Model rank of the target in each family, at any multiple; the networks have biases.
@@ -37,10 +37,10 @@ PAPER = Recovery(
     multiples=(1, 3, 10, 34, 100),
     samples=(
         *(1, 3, 5, 6, 7, 8, 9, 11, 13, 15, 17, 19, 21, 23, 25),
-        *(28, 31, 35, 39, 43, 48, 53, 58, 63),
+        *(28, 31, 35, 39, 43, 48, 53, 58, 63, 70, 78, 88, 100, 120),
     ),
     learning_rates=(0.05, 0.1, 0.2, 0.35, 0.5),
-    trials=10,
+    trials=20,
     steps=50_000,
     tolerance=1e-12,
     std=1e-10,
@@ -53,4 +53,42 @@ SMALL = replace(
     samples=(3, 5, 6, 7, 8, 9, 11, 13, 15, 17, 19, 21, 23, 25, 28, 32, 36, 40, 45, 50),
     learning_rates=(0.05, 0.15, 0.5),
     trials=5,
+)
+
+# What the picture does not hinge on, or does: each at a few cells on both sides of the transition.
+_NEAR = replace(PAPER, multiples=(10,), samples=(9, 13, 19, 25, 31, 39, 48), learning_rates=(0.2,))
+
+STEPS = Together(
+    tuple(
+        replace(_NEAR, steps=steps, tolerance=0.0, variant=f"{steps:,} steps")
+        for steps in (10_000, 100_000, 1_000_000)
+    )
+)
+
+SCALE = Together(
+    tuple(
+        replace(_NEAR, std=std, learning_rates=(0.02, 0.05, 0.1, 0.2), variant=f"std {std:g}")
+        for std in (1e-10, 1e-6, 1e-3, 1e-2, 0.1, 0.3, 1.0)
+    )
+)
+
+# A target of its own rank: one random kernel of three entries with a bias, seen four times.
+GENERIC_RANKS = {
+    CNN: shared_cnn_rank(kernels=1, entries=3, windows=4, bias=True),
+    UNSHARED: unshared_cnn_rank(neurons=4, entries=3, bias=True),
+    FULLY_CONNECTED: fully_connected_rank(neurons=4, input_dim=6, bias=True),
+}
+
+GENERIC = replace(
+    PAPER,
+    target=generic_target(cnn(6, 3, 1)),
+    families={
+        CNN: partial(cnn, 6, 3),
+        UNSHARED: partial(cnn, 6, 3, shared=False),
+        FULLY_CONNECTED: partial(_fully_connected, input_dim=6, neurons=4),
+    },
+    multiples=(1, 10),
+    samples=(5, 7, 8, 9, 11, 13, 16, 19, 20, 21, 24, 28, 32, 33, 37, 42, 48, 56, 64, 80, 96),
+    learning_rates=(0.05, 0.1, 0.2, 0.35),
+    variant="generic target",
 )

@@ -1,0 +1,132 @@
+"""Run, watch and publish sweeps.
+
+    python -m llrnb list
+    python -m llrnb run fig3 --preset small
+    python -m llrnb status fig3 --preset small
+    python -m llrnb publish fig3 --preset small --to book/data
+
+A sweep that was stopped goes on with the same command.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from llrnb import provenance, store, sweep
+from llrnb.presets import SWEEPS, presets_of
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit status is 0 if everything that was asked for is done."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, RuntimeError, sweep.SweepFailed, store.FolderInUse) as error:
+        print(f"llrnb: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "llrnb: stopped. What is finished is kept; the same command goes on.", file=sys.stderr
+        )
+        return 130
+
+
+def _list(options: argparse.Namespace) -> int:
+    for name, module in SWEEPS.items():
+        print(f"{name}: {module.__doc__.splitlines()[0]}")
+        for preset, value in presets_of(name).items():
+            cells = value.cells()
+            hours = sum(cell.seconds for cell in cells) / 3600
+            print(f"  {preset:12} {len(cells):5,} cells, at most about {hours:.2g} core hours")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    preset = _preset(options)
+    folder = options.results
+    shown = _Shown()
+    start = time.monotonic()
+    table = sweep.launch(
+        preset,
+        folder,
+        scheduler=options.scheduler,
+        workers=options.workers,
+        device=options.device,
+        retry=options.retry,
+        report=shown,
+    )
+    seconds = time.monotonic() - start
+    print(f"{len(table):,} rows in {folder} after {seconds:.0f} s")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    counts = sweep.status(_preset(options), options.results, options.device)
+    print(", ".join(f"{count} cells {state}" for state, count in counts.items()))
+    return 0 if counts["done"] == sum(counts.values()) else 1
+
+
+def _publish(options: argparse.Namespace) -> int:
+    preset = _preset(options)
+    table = sweep.collect(preset, options.results, options.device)
+    path = options.to / f"{options.sweep}-{options.preset}.parquet"
+    keys = [cell.key for cell in sweep.on_device(preset, options.device)]
+    records = [store.provenance(options.results, key) for key in keys]
+    manifest = {"sweep": options.sweep, "preset": options.preset, "physics": sweep.PHYSICS}
+    store.publish(path, table, {**manifest, **provenance.summary(records)})
+    print(f"{len(table):,} rows, {path.stat().st_size / 1e6:.1f} MB: {path}")
+    return 0
+
+
+def _preset(options: argparse.Namespace) -> sweep.Preset:
+    known = presets_of(options.sweep)
+    if options.preset not in known:
+        raise ValueError(f"the preset needs to be one of {list(known)}, got {options.preset!r}")
+    return known[options.preset]
+
+
+class _Shown:
+    """Progress on one line of a terminal; in a file, a line whenever a cell is done."""
+
+    def __init__(self) -> None:
+        self.last = None
+
+    def __call__(self, progress: sweep.Progress) -> None:
+        if sys.stdout.isatty():
+            print(f"\r\033[K{progress}", end="", flush=True)
+            if progress.done + progress.failed == progress.total:
+                print()
+        elif (progress.done, progress.failed) != self.last:
+            self.last = progress.done, progress.failed
+            print(progress, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m llrnb",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True)
+    commands.add_parser("list", help="sweeps and presets").set_defaults(command=_list)
+    run = commands.add_parser("run", help="compute what is missing of a sweep")
+    status = commands.add_parser("status", help="how far a sweep is")
+    publish = commands.add_parser("publish", help="write a finished sweep as one table")
+    for command, function in ((run, _run), (status, _status), (publish, _publish)):
+        command.set_defaults(command=function)
+        command.add_argument("sweep", help=f"one of {', '.join(SWEEPS)}")
+        command.add_argument("--preset", default="small", help="see `list`; small by default")
+        command.add_argument(
+            "--results", type=Path, default=Path("results"), help="folder of the row files"
+        )
+        command.add_argument("--device", default="cpu", help="cpu or cuda")
+    run.add_argument("--scheduler", help="address of a Dask scheduler, tcp://host:8786")
+    run.add_argument("--workers", type=int, help="of the local cluster; one per core or GPU")
+    run.add_argument("--retry", action="store_true", help="try again what failed")
+    publish.add_argument("--to", type=Path, default=Path("book/data"), help="folder of the table")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Notebooks that compute the cells of a sweep, run by papermill."""

@@ -1,0 +1,92 @@
+"""Where numbers come from: the machine, the versions, the commit and the time."""
+
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("llrnb", "numpy", "numba", "pandas", "torch")
+
+
+def here(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """This machine and these versions."""
+    return {
+        "processor": processor(),
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+        "commit": commit(),
+    }
+
+
+@contextmanager
+def timed(device: str = "cpu") -> Iterator[dict[str, str]]:
+    """What `here` says, filled in with the device at once, with start and end when it is over."""
+    record = {**here(), "device": device_name(device), "start": _now()}
+    yield record
+    record["end"] = _now()
+
+
+def summary(records: Sequence[Mapping[str, str]]) -> dict:
+    """Of many timed records: all values that occurred, the dates, hours of work and of waiting.
+
+    `core_hours` adds the records' times up; `wall_hours` counts an hour with several at work once.
+    """
+    names = [name for name in records[0] if name not in ("start", "end")]
+    spans = sorted((_time(record["start"]), _time(record["end"])) for record in records)
+    wall, reached = 0.0, spans[0][0]
+    for start, end in spans:
+        wall += max((end - max(start, reached)).total_seconds(), 0.0)
+        reached = max(reached, end)
+    work = sum((end - start).total_seconds() for start, end in spans)
+    return {
+        **{name: sorted({record[name] for record in records}) for name in names},
+        "first": spans[0][0].date().isoformat(),
+        "last": reached.date().isoformat(),
+        "core_hours": round(work / 3600, 3),
+        "wall_hours": round(wall / 3600, 3),
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line.split(":", 1) for line in cpuinfo.read_text().split("\n\n")[0].splitlines()]
+        fields = {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}
+        if "model name" in fields:  # which different models share
+            return f"{fields['model name']}, model {fields.get('model', '?')}"
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit of the checkout that the package is run from, with a + if it has changes."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **_QUIET)
+        changes = subprocess.run([*git, "status", "--porcelain", "--", "."], **_QUIET)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + "+" * bool(changes.stdout.strip())
+
+
+def device_name(device: str) -> str:
+    """The GPU's name, or cpu."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+_QUIET = {"capture_output": True, "text": True, "check": True}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _time(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp)

@@ -1,0 +1,39 @@
+"""Sweeps: a preset in, a table out with one row per trained network.
+
+`run` computes a preset here and now; `launch` cuts it into jobs for a Dask cluster, stores every
+cell as it is finished, and goes on where an earlier launch stopped.
+"""
+
+import pandas as pd
+
+from llrnb.sweep.driver import Progress, SweepFailed, collect, launch, on_device, status
+from llrnb.sweep.plan import PHYSICS, Cell, Preset, key_of
+from llrnb.sweep.recovery import Recovery, Together, best_rate, train_cell
+
+__all__ = [
+    "PHYSICS",
+    "Cell",
+    "Preset",
+    "Progress",
+    "Recovery",
+    "SweepFailed",
+    "Together",
+    "best_rate",
+    "collect",
+    "key_of",
+    "launch",
+    "on_device",
+    "run",
+    "status",
+    "train_cell",
+]
+
+
+def run(preset: Recovery) -> pd.DataFrame:
+    """Train everything in a preset in this process, and store nothing.
+
+    Returns:
+        The rows of `train_cell`, cell by cell.
+    """
+    cells = (train_cell(**cell.parameters) for cell in preset.cells())
+    return pd.concat(cells, ignore_index=True)

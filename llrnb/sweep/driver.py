@@ -1,0 +1,317 @@
+"""Run a preset's jobs on a Dask cluster; resume, retry, report.
+
+Each job is one papermill run of a notebook of llrnb/jobs on a worker. The worker writes the rows,
+so workers on other machines need the folder under the same path. What is there is never computed
+again: after a crash of anything, the same command goes on.
+"""
+
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from llrnb import store
+from llrnb.sweep.plan import Cell, Job, Preset, jobs
+
+
+class SweepFailed(Exception):
+    """Some cells of a sweep are missing; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is, in cells and in seconds."""
+
+    done: int
+    running: int
+    failed: int
+    total: int
+    elapsed: float
+    left: float | None  # an estimate; None as long as there is none
+
+    def __str__(self) -> str:
+        left = "" if self.left is None else f", {_duration(self.left)} left"
+        return (
+            f"{self.done} of {self.total} cells done, {self.running} jobs running, "
+            f"{self.failed} cells failed, {_duration(self.elapsed)} so far{left}"
+        )
+
+
+def launch(
+    preset: Preset,
+    folder: Path | str,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+    retry: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> pd.DataFrame:
+    """Compute what is missing of a preset's cells; the rows of all of them.
+
+    Args:
+        preset: what to compute.
+        folder: where the rows are stored, `failed/` with the notebooks of failed cells among them.
+        scheduler: address of a running Dask scheduler, "tcp://host:8786"; by default a local
+            cluster is started and stopped, with one worker per core, or per GPU.
+        workers: how many workers the local cluster has.
+        device: "cpu" or "cuda"; on a GPU the torch engine trains.
+        retry: whether cells that failed before are tried again.
+        report: called about once a second.
+
+    Raises:
+        SweepFailed: some cells failed, or the scheduler was lost; the others are stored.
+        store.FolderInUse: another process is filling the folder.
+        ValueError: an unknown device, no workers, or workers next to a scheduler.
+        RuntimeError: a GPU was asked for and there is none.
+    """
+    folder = Path(folder).resolve()
+    if workers is not None and (scheduler is not None or workers < 1):
+        raise ValueError(f"a local cluster needs at least 1 worker, got {workers} at {scheduler}")
+    cells = on_device(preset, device)
+    with store.only_writer(folder):
+        done = store.finished(folder, [cell.key for cell in cells])
+        todo = [cell for cell in cells if cell.key not in done]
+        if retry:
+            for cell in todo:
+                _failure_path(folder, cell).unlink(missing_ok=True)
+        todo = [cell for cell in todo if not failure(folder, cell)]
+        if todo:
+            with _client(scheduler, workers, device) as client:
+                _Sweep(preset, folder, cells, client, report).run(jobs(todo, preset.along))
+    return collect(preset, folder, device)
+
+
+def collect(preset: Preset, folder: Path | str, device: str = "cpu") -> pd.DataFrame:
+    """The rows of all cells of a preset, in its order.
+
+    Raises:
+        SweepFailed: some are missing.
+    """
+    folder = Path(folder).resolve()
+    cells = on_device(preset, device)
+    missing = [cell for cell in cells if not store.path_of(folder, cell.key).exists()]
+    if missing:
+        failed = [text for cell in missing if (text := failure(folder, cell))]
+        last = f"; the last one ended with:\n{failed[-1].strip()}\n" if failed else ". "
+        raise SweepFailed(
+            f"{len(missing)} of {len(cells)} cells are missing in {folder}, {len(failed)} of which "
+            f"failed{last}What is there is kept; the same command goes on with the rest, and with "
+            "--retry also with what failed."
+        )
+    return pd.concat([store.read(folder, cell.key) for cell in cells], ignore_index=True)
+
+
+def status(preset: Preset, folder: Path | str, device: str = "cpu") -> dict[str, int]:
+    """How many of a preset's cells are done, failed and missing."""
+    folder, cells = Path(folder).resolve(), on_device(preset, device)
+    done = sum(store.path_of(folder, cell.key).exists() for cell in cells)
+    failed = sum(failure(folder, cell) is not None for cell in cells)
+    return {"done": done, "failed": failed, "missing": len(cells) - done - failed}
+
+
+def on_device(preset: Preset, device: str) -> list[Cell]:
+    """A preset's cells; for a GPU, with the torch engine."""
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"the device needs to be 'cpu' or 'cuda', got {device!r}")
+    gpu = {"engine": "torch", "device": "cuda"} if device == "cuda" else {}
+    return [replace(cell, parameters={**cell.parameters, **gpu}) for cell in preset.cells()]
+
+
+def failure(folder: Path, cell: Cell) -> str | None:
+    """How a cell failed, if it did."""
+    path = _failure_path(folder, cell)
+    return path.read_text("utf-8") if path.exists() else None
+
+
+def _failure_path(folder: Path, cell: Cell) -> Path:
+    return folder / "failed" / f"{cell.key}.txt"
+
+
+class _Sweep:
+    """One launch, from its first job to its last."""
+
+    def __init__(self, preset, folder, cells, client, report) -> None:
+        self.preset, self.folder, self.cells, self.client = preset, folder, cells, client
+        self.report = report
+        self.start = time.monotonic()
+        self.failed = 0
+        self.before = self._done()
+        self.futures: dict = {}
+
+    def run(self, found: list[Job]) -> None:
+        from distributed import TimeoutError, wait
+
+        (self.folder / "jobs").mkdir(exist_ok=True)
+        for job in found:
+            self._submit(job)
+        while self.futures:
+            try:
+                settled = wait(list(self.futures), timeout=1, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                settled = set()
+            for future in settled:
+                self._settle(future, self.futures.pop(future))
+            self.report(self._progress())
+        shutil.rmtree(self.folder / "jobs", ignore_errors=True)
+
+    def _submit(self, job: Job) -> None:
+        executed = self.folder / "jobs" / f"{job.cells[0].key}.ipynb"
+        parameters = {**job.parameters, "folder": str(self.folder)}
+        # Through JSON, so that a value that papermill would change is refused here.
+        parameters = json.loads(json.dumps(parameters, allow_nan=False))
+        future = self.client.submit(
+            run_notebook, self.preset.notebook, parameters, str(executed), pure=False
+        )
+        self.futures[future] = job
+
+    def _settle(self, future, job: Job) -> None:
+        """After a job: if a cell failed, note it, and run those that came after it."""
+        error = future.exception() if future.status != "cancelled" else CancelledError()
+        if isinstance(error, CancelledError):
+            raise SweepFailed(
+                "the scheduler was lost. What is finished is kept; the same command goes on."
+            )
+        left = [cell for cell in job.cells if not store.path_of(self.folder, cell.key).exists()]
+        if error is None and not left:
+            return
+        first, *rest = left or [None]
+        if first is None:  # it failed after its last cell, which no row can miss
+            return
+        self.failed += 1
+        self._note_failure(first, str(error or "the notebook ended without writing the rows"), job)
+        if rest:
+            self._submit(Job(tuple(rest), job.along))
+
+    def _note_failure(self, cell: Cell, text: str, job: Job) -> None:
+        path = _failure_path(self.folder, cell)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            executed = self.folder / "jobs" / f"{job.cells[0].key}.ipynb"
+            if executed.exists():
+                executed.replace(path.with_suffix(".ipynb"))
+            path.write_text(text, "utf-8")
+        except OSError as error:  # a full disk, most likely: no other job would fare better
+            raise SweepFailed(
+                f"{self.folder} cannot be written to: {error}. A job had said:\n{text}"
+            ) from error
+
+    def _done(self) -> list[Cell]:
+        return [c for c in self.cells if store.path_of(self.folder, c.key).exists()]
+
+    def _progress(self) -> Progress:
+        elapsed, done = time.monotonic() - self.start, self._done()
+        weight = sum(cell.seconds for cell in done)
+        new = weight - sum(cell.seconds for cell in self.before)
+        rest = sum(cell.seconds for cell in self.cells) - weight
+        running = sum(map(bool, self.client.processing().values()))
+        left = elapsed * rest / new if new else None
+        return Progress(len(done), running, self.failed, len(self.cells), elapsed, left)
+
+
+def run_notebook(name: str, parameters: dict, executed: str) -> None:
+    """On a worker: run a job's notebook; `executed` is kept only if it fails.
+
+    Raises:
+        RuntimeError: a cell of the notebook failed; with its traceback.
+    """
+    import papermill
+
+    notebook = str(files("llrnb") / "jobs" / f"{name}.ipynb")
+    known = papermill.inspect_notebook(notebook)
+    if unknown := set(parameters) - set(known):
+        raise RuntimeError(f"{name}.ipynb needs parameters among {list(known)}, got {unknown}")
+    try:
+        papermill.execute_notebook(
+            notebook,
+            executed,
+            parameters,
+            progress_bar=False,
+            log_output=False,
+            extra_arguments=["--IPKernelApp.log_level=50"],
+        )
+    except papermill.PapermillExecutionError as error:
+        # Its own type does not survive the way to the driver.
+        raise RuntimeError(_plain(str(error))) from None
+    Path(executed).unlink(missing_ok=True)
+
+
+def _client(scheduler: str | None, workers: int | None, device: str):
+    """A client of the scheduler, or of a local cluster of its own."""
+    import distributed
+
+    if scheduler is not None:
+        return distributed.Client(scheduler)
+    return _LocalClient(local_workers(workers, device))
+
+
+class _LocalClient:
+    """A client whose cluster ends with it."""
+
+    def __init__(self, workers: dict[int, dict]) -> None:
+        import distributed
+
+        scheduler = {
+            "cls": distributed.Scheduler,
+            "options": {"dashboard": False, "host": "127.0.0.1", "port": 0},
+        }
+        self.cluster = distributed.SpecCluster(
+            {n: {"cls": distributed.Nanny, "options": options} for n, options in workers.items()},
+            scheduler=scheduler,
+            silence_logs="ERROR",
+        )
+        self.client = distributed.Client(self.cluster)
+
+    def __enter__(self):
+        return self.client
+
+    def __exit__(self, *exception) -> None:
+        self.client.close()
+        self.cluster.close()
+
+
+def local_workers(workers: int | None, device: str) -> dict[int, dict]:
+    """Options of each worker of a local cluster: one core or one GPU each.
+
+    Raises:
+        RuntimeError: a GPU was asked for and there is none.
+    """
+    from dask.system import CPU_COUNT
+
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            raise RuntimeError("device 'cuda' needs a CUDA GPU, and torch finds none here")
+        gpus = range(workers or torch.cuda.device_count())
+        environments = [{"CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in gpus]
+    else:
+        environments = [{"OMP_NUM_THREADS": "1"}] * (workers or CPU_COUNT)
+    return {
+        n: {
+            "nthreads": 1,
+            "env": environment,
+            "host": "127.0.0.1",
+            "dashboard": False,
+            "silence_logs": logging.CRITICAL,  # a failed job is reported by the driver
+        }
+        for n, environment in enumerate(environments)
+    }
+
+
+def _plain(text: str) -> str:
+    """Without the colours that a terminal understands."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

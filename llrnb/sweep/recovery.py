@@ -1,0 +1,175 @@
+"""The recovery sweep: which targets do networks find, trained on how many samples?"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import pandas as pd
+import torch
+
+from llrnb.descriptions import describe_network, describe_target, network_from, target_from
+from llrnb.networks import TanhNetwork, predict, relative_error
+from llrnb.sweep.plan import Cell
+from llrnb.targets import Target, draw
+from llrnb.training import train
+
+# Of one neuron, sample and step, on one core; only the order of the jobs and the ETA rest on it.
+_SECONDS = 1.2e-9
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Which networks to train on a target's samples; the sweep trains every combination.
+
+    A cell is one architecture at one sample size, with all learning rates and trials.
+
+    Attributes:
+        target: the function to recover.
+        families: for each family's name, the network at a multiple of its narrowest width.
+        multiples: N for the networks named Nx.
+        samples: sample sizes n.
+        learning_rates: all of them are tried at every sample size.
+        trials: independent data sets and initialisations.
+        steps, tolerance, std, engine: as in `llrnb.train`.
+        test_samples: size of the one test set, which all networks share.
+        variant: a name for the rows, to tell presets apart in one table.
+    """
+
+    target: Target
+    families: Mapping[str, Callable[[int], TanhNetwork]]
+    multiples: tuple[int, ...]
+    samples: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    trials: int
+    steps: int
+    tolerance: float
+    std: float
+    test_samples: int
+    engine: str = "cpu"
+    variant: str = ""
+
+    notebook = "recovery"  # of llrnb/jobs
+    along = "samples"  # a job may take several cells that differ in this parameter only
+
+    def cells(self) -> list[Cell]:
+        """Everything to train, as parameters of `train_cell`."""
+        target = describe_target(self.target)
+        networks = len(self.learning_rates) * self.trials
+        cells = []
+        for (family, narrowest), multiple in product(self.families.items(), self.multiples):
+            net = narrowest(multiple)
+            for samples in self.samples:
+                parameters = {
+                    "variant": self.variant,
+                    "family": family,
+                    "multiple": multiple,
+                    "network": describe_network(net),
+                    "target": target,
+                    "samples": samples,
+                    "learning_rates": list(self.learning_rates),
+                    "trials": self.trials,
+                    "steps": self.steps,
+                    "tolerance": self.tolerance,
+                    "std": self.std,
+                    "test_samples": self.test_samples,
+                    "engine": self.engine,
+                    "device": "cpu",
+                }
+                work = net.neurons * samples * self.steps * networks
+                cells.append(Cell(parameters, seconds=_SECONDS * work))
+        return cells
+
+
+def train_cell(
+    *,
+    variant: str,
+    family: str,
+    multiple: int,
+    network: Mapping,
+    target: Mapping,
+    samples: int,
+    learning_rates: list[float],
+    trials: int,
+    steps: int,
+    tolerance: float,
+    std: float,
+    test_samples: int,
+    engine: str = "cpu",
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Train one architecture at one sample size, at all learning rates and trials, in one call.
+
+    A trial's data depend on the sample size and the trial alone, and its initialisation on the
+    architecture and the trial, so a row does not depend on the rest of a preset.
+
+    Args:
+        variant, family, multiple: names that the rows carry.
+        network, target: as `llrnb.descriptions` reads them.
+        samples, learning_rates, trials, test_samples: as in `Recovery`.
+        steps, tolerance, std, engine, device: as in `llrnb.train`.
+
+    Returns:
+        One row per network: variant, family, multiple, parameters, samples, learning_rate, trial,
+        train_loss and test_error (mean squared errors), relative_error (the test error over the
+        mean square of the target on the test set), steps and status.
+    """
+    net, planted = network_from(network), target_from(target)
+    coordinates = pd.DataFrame(
+        product(learning_rates, range(trials)), columns=["learning_rate", "trial"]
+    )
+    data = [draw(planted, samples, seed=trial) for trial in range(trials)]
+    inputs, outputs = (
+        torch.stack([part[trial] for trial in coordinates["trial"]])
+        for part in zip(*data, strict=True)
+    )
+    result = train(
+        net,
+        inputs,
+        outputs,
+        learning_rates=coordinates["learning_rate"].tolist(),
+        seeds=coordinates["trial"].tolist(),
+        steps=steps,
+        tolerance=tolerance,
+        std=std,
+        engine=engine,
+        device=device,
+    )
+    test_inputs, truth = draw(planted, test_samples)
+    predictions = predict(net, result.params, test_inputs)
+    return coordinates.assign(
+        variant=variant,
+        family=family,
+        multiple=multiple,
+        parameters=net.parameter_count,
+        samples=samples,
+        train_loss=result.loss.numpy(),
+        test_error=(predictions - truth).square().mean(dim=-1).numpy(),
+        relative_error=relative_error(predictions, truth).numpy(),
+        steps=result.steps.numpy(),
+        status=[str(status) for status in result.status],
+    )
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several presets as one sweep; their variants tell the rows apart."""
+
+    presets: tuple[Recovery, ...]
+
+    notebook = Recovery.notebook
+    along = Recovery.along
+
+    def cells(self) -> list[Cell]:
+        return [cell for preset in self.presets for cell in preset.cells()]
+
+
+def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
+    """The rows trained at each cell's best learning rate: the one with the lowest mean of `by`.
+
+    Choosing by test error is what the paper does, an oracle's choice; choosing by train loss is
+    what a user can do.
+    """
+    cell = ["variant", "family", "multiple", "samples"]
+    means = table.groupby([*cell, "learning_rate"])[by].mean().reset_index()
+    best = means.loc[means.groupby(cell)[by].idxmin(), [*cell, "learning_rate"]]
+    return table.merge(best)
