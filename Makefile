@@ -38,7 +38,7 @@ clean:  ## remove what was built (remove .venv by hand to install anew)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but " \
 	    "$(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,sweep,test]'
 	@touch $@
 
 .venv/installed-bench: .venv/installed

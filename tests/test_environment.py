@@ -30,7 +30,8 @@ def needed(requirements: list[str], found: set[str]) -> set[str]:
 
 
 def test_every_installed_package_has_its_pinned_version():
-    installed = needed(PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["test"], set())
+    wanted = (EXTRAS[extra] for extra in ("book", "sweep", "test"))
+    installed = needed(sum(wanted, PROJECT["dependencies"]), set())
     assert {name: metadata.version(name) for name in installed if name not in PINS} == {}
     versions = {name: metadata.version(name) for name in installed}
     assert {n: v for n, v in versions.items() if not PINS[n].specifier.contains(v)} == {}
@@ -53,7 +54,7 @@ def test_versions_are_pinned_in_one_place_only():
 def test_the_conda_environment_is_the_same():
     python, *rest = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert python.startswith(f"python{PROJECT['requires-python']}")
-    assert rest == ["pip", {"pip": ["-c constraints.txt", "-e .[book,test]"]}]
+    assert rest == ["pip", {"pip": ["-c constraints.txt", "-e .[book,sweep,test]"]}]
 
 
 def test_the_release_has_one_number():

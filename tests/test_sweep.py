@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from llrnb import sweep
-from llrnb.presets import fig3
-
-TINY = replace(fig3.SMALL, multiples=(1, 3), samples=(6, 9), trials=2, steps=300, test_samples=50)
+from llrnb.presets import fig3, presets_of
+from llrnb.sweep import plan
+from tests.tiny_sweep import TINY
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +63,50 @@ def test_presets_hold_the_papers_experiment():
     assert len(fig3.SMALL.samples) >= 14
     for rank in fig3.RANKS.values():
         assert min(fig3.SMALL.samples) < rank < max(fig3.SMALL.samples)
+
+
+def test_jobs_cover_the_cells_that_are_not_done_once_each():
+    cells = fig3.PAPER.cells()
+    done = {cell.key for cell in cells[::7]}
+    found = plan.jobs(cells, "samples", done)
+    covered = [cell.key for job in found for cell in job.cells]
+    assert sorted(covered) == sorted({cell.key for cell in cells} - done)
+    for job in found:
+        assert len(job.cells) == 1 or job.seconds <= 60
+        assert len(job.parameters["samples"]) == len(job.cells)
+        others = {**job.parameters, "samples": None}
+        assert all({**cell.parameters, "samples": None} == others for cell in job.cells)
+    assert [job.seconds for job in found] == sorted((job.seconds for job in found), reverse=True)
+
+
+@pytest.mark.parametrize("name", presets_of("fig3"))
+def test_every_cell_of_a_preset_has_a_key_of_its_own(name):
+    cells = presets_of("fig3")[name].cells()
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_one_sample_size_more_adds_only_its_own_cells():
+    more = replace(TINY, samples=(6, 7, 9))
+    new = {c.key for c in more.cells()} - {c.key for c in TINY.cells()}
+    assert len(new) == len(more.cells()) - len(TINY.cells()) == 6
+
+
+def test_a_new_version_of_the_physics_has_new_keys(monkeypatch):
+    old = {cell.key for cell in TINY.cells()}
+    monkeypatch.setattr(plan, "PHYSICS", plan.PHYSICS + 1)
+    assert not old & {cell.key for cell in TINY.cells()}
+
+
+def test_the_physics_has_not_changed_unnoticed(table):
+    """If this fails and the change is meant, raise PHYSICS, or stored rows of both would mix."""
+    row = table.iloc[-1]
+    assert (row["family"], row["samples"], row["trial"]) == (fig3.FULLY_CONNECTED, 9, 1)
+    assert sweep.PHYSICS == 1
+    assert row["train_loss"] == pytest.approx(2.71783868e-5, rel=1e-6)
+
+
+def test_variants_are_one_sweep():
+    steps = sweep.Together((replace(TINY, variant="a"), replace(TINY, steps=200, variant="b")))
+    table = sweep.run(steps)
+    assert table.groupby("variant").size().to_dict() == {"a": 72, "b": 72}
+    assert set(sweep.best_rate(table)["variant"]) == {"a", "b"}

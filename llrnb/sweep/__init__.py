@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def run(preset: Recovery) -> pd.DataFrame:
+def run(preset: Recovery | Together) -> pd.DataFrame:
     """Train everything in a preset in this process, and store nothing.
 
     Returns:

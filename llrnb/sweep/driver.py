@@ -22,6 +22,8 @@ import torch
 from llrnb import store
 from llrnb.sweep.plan import Cell, Job, Preset, jobs
 
+_PATIENCE = 10.0  # seconds, for a scheduler to answer
+
 
 class SweepFailed(Exception):
     """Some cells of a sweep are missing; the message says which and why."""
@@ -149,20 +151,28 @@ class _Sweep:
         self.futures: dict = {}
 
     def run(self, found: list[Job]) -> None:
+        (self.folder / "jobs").mkdir(exist_ok=True)
+        try:
+            for job in found:
+                self._submit(job)
+            while self.futures:
+                for future in self._settled():
+                    self._settle(future, self.futures.pop(future))
+                self.report(self._progress())
+        except CancelledError:
+            raise SweepFailed(
+                "the scheduler was lost. What is finished is kept; the same command goes on."
+            ) from None
+        shutil.rmtree(self.folder / "jobs", ignore_errors=True)
+
+    def _settled(self) -> set:
+        """The futures that are finished or failed, after a second at the latest."""
         from distributed import TimeoutError, wait
 
-        (self.folder / "jobs").mkdir(exist_ok=True)
-        for job in found:
-            self._submit(job)
-        while self.futures:
-            try:
-                settled = wait(list(self.futures), timeout=1, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                settled = set()
-            for future in settled:
-                self._settle(future, self.futures.pop(future))
-            self.report(self._progress())
-        shutil.rmtree(self.folder / "jobs", ignore_errors=True)
+        try:
+            return wait(list(self.futures), timeout=1, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return set()
 
     def _submit(self, job: Job) -> None:
         executed = self.folder / "jobs" / f"{job.cells[0].key}.ipynb"
@@ -176,11 +186,7 @@ class _Sweep:
 
     def _settle(self, future, job: Job) -> None:
         """After a job: if a cell failed, note it, and run those that came after it."""
-        error = future.exception() if future.status != "cancelled" else CancelledError()
-        if isinstance(error, CancelledError):
-            raise SweepFailed(
-                "the scheduler was lost. What is finished is kept; the same command goes on."
-            )
+        error = future.exception()  # raises CancelledError if the scheduler was lost
         left = [cell for cell in job.cells if not store.path_of(self.folder, cell.key).exists()]
         if error is None and not left:
             return
@@ -250,7 +256,10 @@ def _client(scheduler: str | None, workers: int | None, device: str):
     import distributed
 
     if scheduler is not None:
-        return distributed.Client(scheduler)
+        try:
+            return distributed.Client(scheduler, timeout=_PATIENCE)
+        except (OSError, ValueError) as error:
+            raise SweepFailed(f"no scheduler answers at {scheduler}: {error}") from None
     return _LocalClient(local_workers(workers, device))
 
 
@@ -262,7 +271,7 @@ class _LocalClient:
 
         scheduler = {
             "cls": distributed.Scheduler,
-            "options": {"dashboard": False, "host": "127.0.0.1", "port": 0},
+            "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
         }
         self.cluster = distributed.SpecCluster(
             {n: {"cls": distributed.Nanny, "options": options} for n, options in workers.items()},
@@ -299,7 +308,7 @@ def local_workers(workers: int | None, device: str) -> dict[int, dict]:
             "nthreads": 1,
             "env": environment,
             "host": "127.0.0.1",
-            "dashboard": False,
+            "dashboard_address": "127.0.0.1:0",
             "silence_logs": logging.CRITICAL,  # a failed job is reported by the driver
         }
         for n, environment in enumerate(environments)

@@ -1,0 +1,50 @@
+import json
+
+import pytest
+import torch
+
+from llrnb.descriptions import describe_network, describe_target, network_from, target_from
+from llrnb.networks import cnn, fully_connected
+from llrnb.targets import generic_target, paper_target
+
+NETS = [
+    fully_connected(5, 3),
+    cnn(5, 3, 2, bias=False),
+    cnn((4, 5), (2, 3), 2, shared=False, stride=2),
+]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_network_comes_back_from_json(net):
+    assert network_from(json.loads(json.dumps(describe_network(net)))) == net
+
+
+@pytest.mark.parametrize("target", [paper_target(), *map(generic_target, NETS)])
+def test_a_target_comes_back_from_json_to_the_last_bit(target):
+    again = target_from(json.loads(json.dumps(describe_target(target))))
+    assert again.net == target.net
+    assert all(torch.equal(again.params[name], value) for name, value in target.params.items())
+
+
+def test_short_descriptions_name_the_functions_of_the_package():
+    image = {"kind": "cnn", "input_shape": [4, 5], "kernel_size": [2, 3], "kernels": 2}
+    assert network_from({**image, "shared": False, "stride": 2}) == NETS[2]
+    assert network_from({"kind": "fully connected", "input_dim": 5, "width": 3}) == NETS[0]
+    assert torch.equal(target_from({"kind": "paper"}).params["w"], paper_target().params["w"])
+    generic = target_from({"kind": "generic", "network": describe_network(NETS[1]), "seed": 4})
+    assert torch.equal(generic.params["a"], generic_target(NETS[1], seed=4).params["a"])
+
+
+@pytest.mark.parametrize(
+    ("make", "description", "message"),
+    [
+        (network_from, {"kind": "transformer"}, "one of .*'cnn'.* got 'transformer'"),
+        (network_from, {}, "got None"),
+        (network_from, {"kind": "fully connected", "input_dim": 5, "widht": 3}, "widht"),
+        (target_from, {"kind": "paper", "seed": 3}, "seed"),
+        (target_from, {"kind": "params", "network": describe_network(NETS[0])}, "params"),
+    ],
+)
+def test_a_wrong_description_is_refused_with_what_was_wrong(make, description, message):
+    with pytest.raises(ValueError, match=message):
+        make(description)

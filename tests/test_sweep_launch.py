@@ -1,0 +1,269 @@
+"""Sweeps on a cluster: nothing is lost, and nothing is computed twice, whatever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from llrnb import __main__ as command_line
+from llrnb import store, sweep
+from llrnb.descriptions import target_from
+from llrnb.presets import fig3
+from llrnb.sweep import driver
+from tests.tiny_sweep import SLOW, TINY
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def rows_of(folder: Path) -> dict[str, int]:
+    """The row files and when each was written."""
+    found = (folder / "rows").glob("*.parquet") if (folder / "rows").exists() else ()
+    return {path.stem: path.stat().st_mtime_ns for path in found}
+
+
+def wait_for(condition, seconds=120):
+    """Until something is true; what it is then."""
+    for _ in range(10 * seconds):
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def start(*arguments: str, stdout=subprocess.DEVNULL) -> subprocess.Popen:
+    """A Python process in a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill -9 this process, and only it."""
+    process.kill()
+    process.wait()
+
+
+def drive(folder: Path, scheduler: str = "") -> subprocess.Popen:
+    return start("-m", "tests.tiny_sweep", str(folder), scheduler, stdout=subprocess.PIPE)
+
+
+@contextmanager
+def cluster(tmp_path: Path):
+    """A scheduler and two worker processes over loopback TCP: (address, scheduler, workers)."""
+    tmp_path.mkdir(exist_ok=True)
+    file = tmp_path / "scheduler.json"
+    scheduler = start(
+        *("-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"),
+        *("--no-dashboard", "--scheduler-file", str(file)),
+    )
+    processes = [scheduler]
+    try:
+        wait_for(file.exists)
+        address = wait_for(lambda: json.loads(file.read_text() or "{}").get("address"))
+        processes += [
+            start(
+                *("-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"),
+                *("--no-dashboard", "--local-directory", str(tmp_path)),
+            )
+            for _ in range(2)
+        ]
+        yield address, scheduler, processes[1:]
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> pd.DataFrame:
+    return sweep.run(SLOW)
+
+
+def assert_whole(folder: Path, undisturbed: pd.DataFrame, before: dict[str, int]) -> None:
+    """Every row is as if nothing had happened, and what was there before was not written again."""
+    pd.testing.assert_frame_equal(sweep.collect(SLOW, folder), undisturbed, check_exact=True)
+    after = rows_of(folder)
+    assert before and before.items() <= after.items()
+    assert len(after) == len(SLOW.cells())
+
+
+def test_jobs_on_a_local_cluster_give_the_rows_of_this_process(tmp_path):
+    reports = []
+    table = sweep.launch(TINY, tmp_path, workers=2, report=reports.append)
+    pd.testing.assert_frame_equal(table, sweep.run(TINY), check_exact=True)
+    last = reports[-1]
+    assert (last.done, last.failed, last.running, last.total) == (12, 0, 0, 12)
+    assert max(report.running for report in reports) == 2
+    assert sweep.status(TINY, tmp_path) == {"done": 12, "failed": 0, "missing": 0}
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "rows"}
+
+    before = rows_of(tmp_path)
+    larger = replace(TINY, samples=(6, 7, 9))
+    sweep.launch(larger, tmp_path, workers=2)
+    assert len(rows_of(tmp_path)) == 18
+    assert before.items() <= rows_of(tmp_path).items()
+
+
+def test_a_killed_worker_costs_only_its_job(tmp_path, undisturbed):
+    with cluster(tmp_path / "dask") as (address, _, workers):
+        driving = drive(tmp_path, address)
+        before = wait_for(lambda: rows_of(tmp_path))
+        kill(workers[0])
+        output, _ = driving.communicate(timeout=300)
+    assert driving.returncode == 0, output
+    assert_whole(tmp_path, undisturbed, before)
+
+
+def test_after_a_killed_scheduler_the_same_command_goes_on(tmp_path, undisturbed):
+    with cluster(tmp_path / "dask") as (address, scheduler, _):
+        driving = drive(tmp_path, address)
+        wait_for(lambda: rows_of(tmp_path))
+        kill(scheduler)
+        output, _ = driving.communicate(timeout=300)
+    assert driving.returncode != 0
+    assert "the scheduler was lost" in output and "the same command goes on" in output
+    before = rows_of(tmp_path)
+    assert len(before) < len(SLOW.cells())
+    with cluster(tmp_path / "again") as (address, _, _):
+        output, _ = drive(tmp_path, address).communicate(timeout=300)
+    assert f"{len(undisturbed)} rows" in output
+    assert_whole(tmp_path, undisturbed, before)
+
+
+def test_after_a_killed_driver_the_same_command_goes_on(tmp_path, undisturbed):
+    driving = drive(tmp_path)
+    wait_for(lambda: rows_of(tmp_path))
+    kill(driving)
+    time.sleep(5)  # its kernels notice within a second that nobody is left
+    before = rows_of(tmp_path)
+    assert len(before) < len(SLOW.cells())
+    output, _ = drive(tmp_path).communicate(timeout=300)
+    assert f"{len(undisturbed)} rows" in output
+    assert_whole(tmp_path, undisturbed, before)
+
+
+def test_two_drivers_do_not_share_a_folder(tmp_path):
+    with store.only_writer(tmp_path), pytest.raises(store.FolderInUse, match="needs to be free"):
+        sweep.launch(TINY, tmp_path)
+
+
+class Broken(sweep.Recovery):
+    """A preset, two cells of which cannot be computed."""
+
+    def cells(self):
+        cells = super().cells()
+        bad = {**cells[0].parameters, "std": -1.0}
+        return [replace(cells[0], parameters=bad), cells[1], replace(cells[2], parameters=bad)]
+
+
+def test_a_failed_cell_is_kept_reported_and_retried_on_request(tmp_path):
+    few = {**vars(TINY), "families": {fig3.CNN: TINY.families[fig3.CNN]}}
+    broken, healthy = Broken(**few), sweep.Recovery(**few)
+    with pytest.raises(sweep.SweepFailed, match="2 of 3 cells") as failed:
+        sweep.launch(broken, tmp_path, workers=1)
+    assert "finite std >= 0, got -1.0" in str(failed.value) and "--retry" in str(failed.value)
+    bad = broken.cells()[0].key
+    assert sweep.status(broken, tmp_path) == {"done": 1, "failed": 2, "missing": 0}
+    executed = nbformat.read(tmp_path / "failed" / f"{bad}.ipynb", as_version=4)
+    assert any(o.output_type == "error" for c in executed.cells for o in c.get("outputs", ()))
+    assert "Traceback" in (tmp_path / "failed" / f"{bad}.txt").read_text()
+
+    traceback = tmp_path / "failed" / f"{bad}.txt"
+    noted = traceback.stat().st_mtime_ns
+    with pytest.raises(sweep.SweepFailed):
+        sweep.launch(broken, tmp_path, workers=1)
+    assert traceback.stat().st_mtime_ns == noted
+    with pytest.raises(sweep.SweepFailed):
+        sweep.launch(broken, tmp_path, workers=1, retry=True)
+    assert traceback.stat().st_mtime_ns > noted
+    assert sweep.status(healthy, tmp_path)["done"] == 1
+
+
+def test_a_damaged_row_file_is_computed_again(tmp_path):
+    one = replace(TINY, families={fig3.CNN: TINY.families[fig3.CNN]}, multiples=(1,))
+    whole = sweep.launch(one, tmp_path, workers=1)
+    path = store.path_of(tmp_path, one.cells()[0].key)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(store.DamagedRows):
+        sweep.collect(one, tmp_path)
+    pd.testing.assert_frame_equal(sweep.launch(one, tmp_path, workers=1), whole, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"device": "tpu"}, ValueError, "'cpu' or 'cuda', got 'tpu'"),
+        ({"workers": 0}, ValueError, "at least 1 worker, got 0"),
+        ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, ValueError, "local cluster"),
+        ({"scheduler": "tcp://127.0.0.1:1"}, sweep.SweepFailed, "no scheduler answers at tcp"),
+    ],
+)
+def test_a_launch_that_cannot_start_says_why(tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        sweep.launch(TINY, tmp_path, **options)
+    assert rows_of(tmp_path) == {}
+
+
+def test_a_gpu_sweep_is_the_same_with_the_torch_engine_and_a_gpu_for_each_worker(monkeypatch):
+    cells = sweep.on_device(TINY, "cuda")
+    assert {(c.parameters["engine"], c.parameters["device"]) for c in cells} == {("torch", "cuda")}
+    assert not {c.key for c in cells} & {c.key for c in TINY.cells()}
+    monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(driver.torch.cuda, "device_count", lambda: 2)
+    found = [options["env"] for options in driver.local_workers(None, "cuda").values()]
+    assert found == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+
+
+def test_the_command_line_runs_watches_and_publishes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fig3, "SMALL", TINY)
+    monkeypatch.chdir(tmp_path)
+
+    def say(*arguments: str) -> tuple[int, str]:
+        status = command_line.main(list(arguments))
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
+
+    assert say("list")[1].count("cells") == len(command_line.presets_of("fig3"))
+    assert say("status", "fig3") == (1, "0 cells done, 0 cells failed, 12 cells missing\n")
+    status, said = say("publish", "fig3")
+    assert status == 1 and "12 of 12 cells are missing" in said
+    status, said = say("run", "fig3", "--workers", "2")
+    assert status == 0 and "72 rows in results" in said and "12 of 12 cells done" in said
+    assert say("status", "fig3")[0] == 0
+    assert say("publish", "fig3", "--to", "data")[0] == 0
+    table, manifest = store.published(tmp_path / "data" / "fig3-small.parquet")
+    pd.testing.assert_frame_equal(table, sweep.run(TINY), check_exact=True)
+    assert manifest["rows"] == 72 and manifest["device"] == ["cpu"]
+    assert say("run", "fig4") == (1, "llrnb: the sweep needs to be one of ['fig3'], got 'fig4'\n")
+    status, said = say("run", "fig3", "--preset", "large")
+    assert status == 1 and "got 'large'" in said
+
+
+def test_the_notebook_of_a_job_runs_from_a_config_file(tmp_path):
+    """As the book says, `papermill ... -f config.yaml`; here through its Python interface."""
+    import papermill
+
+    parameters = {"samples": [6], "trials": 2, "steps": 200, "folder": str(tmp_path)}
+    notebook = ROOT / "llrnb" / "jobs" / "recovery.ipynb"
+    papermill.execute_notebook(
+        str(notebook), str(tmp_path / "run.ipynb"), parameters, progress_bar=False
+    )
+    (path,) = (tmp_path / "rows").glob("*.parquet")
+    assert len(store.read(tmp_path, path.stem)) == 2
+    assert target_from({"kind": "paper"}).net.parameter_count == 6
