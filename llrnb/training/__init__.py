@@ -1,10 +1,10 @@
-"""Full-batch gradient descent of many networks at once: one interface, two engines.
+"""Gradient descent of many networks at once: one interface, two engines.
 
-`cpu` is compiled and keeps eight networks in a core's cache; `torch` is batched and runs on any
-device. They give the same answers up to rounding.
+`cpu` is compiled and keeps eight networks in a core's cache; `torch` is batched, runs on any device
+and knows other optimizers and mini-batches. They give the same answers up to rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -12,10 +12,14 @@ import torch
 from torch import Tensor
 
 from llrnb.networks import TanhNetwork
-from llrnb.training import batched, cpu
+from llrnb.training import batched, cpu, progress
+from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
 from llrnb.training.outcome import History, Status, Training
 
-__all__ = ["History", "Status", "Training", "train"]
+__all__ = ["Adam", "GradientDescent", "History", "Optimizer", "Status", "Training", "train"]
+
+_PLAIN = GradientDescent()
+_PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 
 
 def train(
@@ -31,13 +35,17 @@ def train(
     engine: str = "cpu",
     device: str = "cpu",
     record_at: Sequence[int] = (),
+    optimizer: Optimizer = _PLAIN,
+    batch_size: int | None = None,
+    precision: str = "float64",
 ) -> Training:
-    """Train one network per learning rate and seed by full-batch gradient descent, in float64.
+    """Train one network per learning rate and seed, by default by full-batch gradient descent.
 
     theta <- theta - learning_rate * grad (1/n) sum_i (f_theta(x_i) - y_i)^2, from
     `net.init(std, seed)`, until the loss is at most `tolerance`, or `steps` updates are made, or
     the loss blows up. Each is an outcome in the result, not an error. A network's result does not
-    depend on the others in the call (with the torch engine, up to rounding).
+    depend on the others in the call (with the torch engine, up to rounding). Long work shows a
+    progress bar in a notebook.
 
     Args:
         net: the architecture.
@@ -51,6 +59,11 @@ def train(
         engine: "cpu" or "torch".
         device: where the torch engine runs: "cpu", "cuda", "cuda:1", ...
         record_at: steps at which the networks are kept in `history`, each in 0..steps.
+        optimizer: what a step makes of a gradient; other than plain gradient descent it needs the
+            torch engine, as do the next two.
+        batch_size: samples of each step, in a new order every epoch; None means all. The losses of
+            the result are those of all samples, and networks stop between epochs.
+        precision: "float64", or "float32" for the arithmetic of the descent.
 
     Raises:
         ValueError: data of the wrong shape or not finite, learning rates that are not positive,
@@ -73,20 +86,30 @@ def train(
     record_at = tuple(record_at)
     if any(not 0 <= step <= steps for step in record_at):
         raise ValueError(f"record_at needs steps in 0..{steps}, got {record_at}")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"a mini-batch needs at least 1 sample, got {batch_size}")
+    if precision not in _PRECISIONS:
+        raise ValueError(f"the precision needs to be one of {list(_PRECISIONS)}, got {precision!r}")
+    options = {"optimizer": optimizer, "batch_size": batch_size, "precision": precision}
+    _check_engine(engine, device, options)
 
     started = [net.init(std, seed) for seed in seeds]
     initial = {name: torch.stack([params[name] for params in started]) for name in net.shapes}
     limits = {"steps": steps, "tolerance": tolerance, "record_at": record_at}
-    if engine == "cpu":
-        if device != "cpu":
-            raise ValueError(
-                f"the cpu engine needs device 'cpu', got {device!r}; use engine='torch'"
-            )
-        return cpu.descend(net, inputs, outputs, initial, rates, **limits)
-    if engine == "torch":
-        _check_device(device)
-        return batched.descend(net, inputs, outputs, initial, rates, **limits, device=device)
-    raise ValueError(f"the engine needs to be 'cpu' or 'torch', got {engine!r}")
+    with progress.bar(steps * len(rates)) as report:
+        task = (net, inputs, outputs, initial, rates)
+        if engine == "cpu":
+            return cpu.descend(*task, **limits, report=report)
+        return batched.descend(
+            *task,
+            **limits,
+            device=device,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            seeds=tuple(seeds),
+            precision=_PRECISIONS[precision],
+            report=report,
+        )
 
 
 def _checked_data(net, inputs, outputs, *, nets) -> tuple[Tensor, Tensor]:
@@ -110,6 +133,21 @@ def _checked_data(net, inputs, outputs, *, nets) -> tuple[Tensor, Tensor]:
             bad = int((~values.isfinite()).sum())
             raise ValueError(f"training needs finite {name}, got {bad} NaN or infinite values")
     return inputs, outputs
+
+
+def _check_engine(engine: str, device: str, options: Mapping) -> None:
+    """The cpu engine is fast because it does one thing."""
+    if engine not in ("cpu", "torch"):
+        raise ValueError(f"the engine needs to be 'cpu' or 'torch', got {engine!r}")
+    if engine == "torch":
+        return _check_device(device)
+    plain = {"optimizer": _PLAIN, "batch_size": None, "precision": "float64"}
+    for name, value in {**options, "device": device}.items():
+        if value != {**plain, "device": "cpu"}[name]:
+            raise ValueError(
+                f"the cpu engine needs {name} {plain.get(name, 'cpu')!r}, got {value!r}; "
+                "use engine='torch'"
+            )
 
 
 def _check_device(device: str) -> None:

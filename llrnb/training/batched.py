@@ -1,9 +1,17 @@
-"""The torch engine: all networks in one batch of tensor operations, on any device."""
+"""The torch engine: all networks in one batch of tensor operations, on any device.
+
+A step is a fixed sequence of operations on fixed tensors. On a GPU a run of steps is captured once
+as a graph and replayed, so that no step waits for Python; elsewhere the same steps are called.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from llrnb.networks import Params, TanhNetwork, predict
+from llrnb.networks import Params, TanhNetwork
+from llrnb.training.optimizers import Adam, Optimizer
 from llrnb.training.outcome import BLOWN_UP, Training, empty_history, stopped
 
 # Steps between two questions whether every network has stopped; on a GPU a question waits.
@@ -12,8 +20,8 @@ _PATIENCE = 100
 
 def descend(
     net: TanhNetwork,
-    inputs: torch.Tensor,
-    outputs: torch.Tensor,
+    inputs: Tensor,
+    outputs: Tensor,
     initial: Params,
     learning_rates: np.ndarray,
     *,
@@ -21,46 +29,213 @@ def descend(
     tolerance: float,
     record_at: tuple[int, ...],
     device: str,
+    optimizer: Optimizer,
+    batch_size: int | None,
+    seeds: tuple[int, ...],
+    precision: torch.dtype,
+    report: Callable[[int], None],
 ) -> Training:
-    """Train every network; see `llrnb.train`. The gradient is autograd's, batched by `vmap`."""
-
-    def loss_of_one(params, x, y):
-        return (predict(net, params, x) - y).square().mean()
-
-    data = 0 if inputs.ndim == 3 else None
-    slope = torch.vmap(torch.func.grad_and_value(loss_of_one), in_dims=(0, data, data))
-    x, y = inputs.to(device), outputs.to(device)
-    params = {name: value.to(device, copy=True) for name, value in initial.items()}
-    rate = torch.as_tensor(learning_rates, device=device)
-    done = torch.zeros(len(rate), dtype=torch.int64, device=device)
-    going = torch.ones(len(rate), dtype=torch.bool, device=device)
-
-    def advance(count: int) -> torch.Tensor:
-        """Make up to so many steps with every network that goes on; the losses where they ended."""
-        for step in range(count + 1):
-            gradient, loss = slope(params, x, y)
-            going.logical_and_((loss > tolerance) & (loss < BLOWN_UP))
-            if step == count or (step % _PATIENCE == 0 and not going.any()):
-                return loss
-            done.add_(going)
-            for name, value in params.items():
-                of_net = (-1, *[1] * (value.ndim - 1))
-                change = rate.view(of_net) * gradient[name]
-                value.sub_(torch.where(going.view(of_net), change, 0.0))
+    """Train every network; see `llrnb.train`."""
+    data = [part.to(device, precision) for part in (inputs, outputs)]
+    params = {name: value.to(device, precision, copy=True) for name, value in initial.items()}
+    rate = torch.as_tensor(learning_rates, device=device, dtype=precision)
+    run = _Batch(net, *data, params, rate, tolerance, optimizer)
+    if batch_size is None or batch_size >= inputs.shape[-2]:
+        chunks = _Steps(run, device)
+    else:
+        chunks = _Epochs(run, batch_size, seeds, device)
 
     history = empty_history(initial, record_at)
-    at, loss = 0, None
+    at = 0
     for event in sorted({*record_at, steps}):
-        loss = advance(event - at)
+        while at < event and run.going.any():
+            count = min(chunks.length - at % chunks.length, event - at)
+            chunks.advance(at % chunks.length, count)
+            at += count
+            report(at * len(rate))
         at = event
+        loss = run.measure().double().cpu()
         for record, step in enumerate(record_at):
             if step == event:
-                history.loss[record] = loss.cpu()
+                history.loss[record] = loss
                 for name, value in params.items():
                     history.params[name][record] = value.cpu()
     status = tuple(
         stopped(float(value), int(made), tolerance=tolerance, limit=steps)
-        for value, made in zip(loss, done, strict=True)
+        for value, made in zip(loss, run.done, strict=True)
     )
-    params = {name: value.cpu() for name, value in params.items()}
-    return Training(params, loss.cpu(), done.cpu(), status, history)
+    found = {name: value.double().cpu() for name, value in params.items()}
+    return Training(found, loss, run.done.cpu(), status, history)
+
+
+class _Batch:
+    """The networks and what a step needs, all on the device.
+
+    Neurons come in groups that see the same inputs: one group for each network, or, when kernels
+    are not shared, one for each network and window. Then all preactivations of a group are one
+    matrix product, kernels x entries times entries x columns, with a column for each sample and
+    each window that shares the kernels. A bias is one more entry, which sees a 1.
+    """
+
+    def __init__(self, net, inputs, outputs, params, rate, tolerance, optimizer) -> None:
+        self.net, self.params, self.rate = net, params, rate
+        self.tolerance, self.optimizer = tolerance, optimizer
+        windows = torch.tensor(net.windows, device=inputs.device)
+        seen = inputs[..., windows]
+        if net.bias:
+            seen = torch.cat([seen, torch.ones_like(seen[..., :1])], dim=-1)
+        # (net or 1, sample, window, entry)
+        self.seen = seen if inputs.ndim == 3 else seen[None]
+        self.y = outputs if outputs.ndim == 2 else outputs[None]
+        self.columns = self.columns_of(self.seen)
+        self.done = torch.zeros(len(rate), dtype=torch.int64, device=rate.device)
+        self.going = torch.ones(len(rate), dtype=torch.bool, device=rate.device)
+        slots = 2 if isinstance(optimizer, Adam) else int(optimizer.momentum > 0)
+        self.memory = {
+            name: [torch.zeros_like(value) for _ in range(slots)] for name, value in params.items()
+        }
+
+    def columns_of(self, seen: Tensor) -> Tensor:
+        """Inputs as (net or 1, group, entry, column)."""
+        if self.net.shared:  # a column for each window and sample
+            return seen.permute(0, 3, 2, 1).flatten(2)[:, None]
+        return seen.permute(0, 2, 3, 1)
+
+    def gradient(self, columns: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Of every network's mean squared error on these samples, and that error."""
+        net, nets, samples = self.net, len(self.rate), y.shape[-1]
+        w, a = self.params["w"], self.params["a"]
+        if net.bias:
+            w = torch.cat([w, self.params["b"][..., None]], dim=-1)
+        w = w[:, None] if net.shared else w.transpose(1, 2)  # (net, group, kernel, entry)
+        t = torch.tanh(w @ columns)  # (net, group, kernel, column)
+        of_window = t.view(nets, net.kernels, -1, samples) if net.shared else t.transpose(1, 2)
+        error = (a[..., None] * of_window).sum(dim=(1, 2)) - y
+        if "c" in self.params:
+            error = error + self.params["c"][:, None]
+        loss = error.square().mean(dim=-1)
+        error = error * (2 / samples)
+        gradient = {"a": (of_window @ error[:, None, :, None])[..., 0]}
+        if "c" in self.params:
+            gradient["c"] = error.sum(dim=-1)
+        slope = a[..., None] * (error[:, None, None] * (1 - of_window * of_window))
+        slope = slope.flatten(2)[:, None] if net.shared else slope.transpose(1, 2)
+        by_w = slope @ columns.transpose(-1, -2)  # (net, group, kernel, entry)
+        by_w = by_w[:, 0] if net.shared else by_w.transpose(1, 2)
+        gradient["w"] = by_w[..., : net.entries]
+        if net.bias:
+            gradient["b"] = by_w[..., -1]
+        return gradient, loss
+
+    def state(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        memory = [tensor for slots in self.memory.values() for tensor in slots]
+        return [*self.params.values(), *memory, self.done, self.going]
+
+    def measure(self) -> Tensor:
+        """The losses on all samples. A network whose loss is small enough, or too large, stops."""
+        return self._judge(self.gradient(self.columns, self.y)[1])
+
+    def _judge(self, loss: Tensor) -> Tensor:
+        self.going.logical_and_((loss > self.tolerance) & (loss < BLOWN_UP))  # a NaN stops, too
+        return loss
+
+    def step(self, columns: Tensor | None = None, y: Tensor | None = None) -> None:
+        """One update of every network that goes on; on all samples, it asks first who does."""
+        if columns is None:
+            gradient, loss = self.gradient(self.columns, self.y)
+            self._judge(loss)
+        else:
+            gradient, _ = self.gradient(columns, y)
+        self.done.add_(self.going)
+        for name, value in self.params.items():
+            of_net = (-1, *[1] * (value.ndim - 1))
+            going = self.going.view(of_net)
+            t = self.done.view(of_net).to(value.dtype)
+            change = self._change(name, gradient[name], t, going)
+            value.sub_(torch.where(going, self.rate.view(of_net) * change, 0.0))
+
+    def _change(self, name: str, slope: Tensor, t: Tensor, going: Tensor) -> Tensor:
+        """What the optimizer makes of a gradient."""
+        by, memory = self.optimizer, self.memory[name]
+        if by.weight_decay:
+            slope = slope + by.weight_decay * self.params[name]
+        if isinstance(by, Adam):
+            m, v = memory
+            m.copy_(torch.where(going, by.beta1 * m + (1 - by.beta1) * slope, m))
+            v.copy_(torch.where(going, by.beta2 * v + (1 - by.beta2) * slope * slope, v))
+            return m / (1 - by.beta1**t) / ((v / (1 - by.beta2**t)).sqrt() + by.epsilon)
+        if memory:
+            memory[0].copy_(torch.where(going, by.momentum * memory[0] + slope, memory[0]))
+            return memory[0]
+        return slope
+
+
+class _Steps:
+    """Runs of full-batch steps."""
+
+    def __init__(self, run: _Batch, device: str) -> None:
+        self.length = _PATIENCE
+        self.one = _captured(run.step, run, device)
+        self.many = _captured(lambda: [run.step() for _ in range(_PATIENCE)], run, device)
+
+    def advance(self, at: int, count: int) -> None:
+        """Make so many steps, from the step `at` of a run on."""
+        if count == self.length:
+            self.many()
+        else:
+            for _ in range(count):
+                self.one()
+
+
+class _Epochs:
+    """Runs of steps on mini-batches; every epoch takes the samples in a new order.
+
+    A network's orders come from a stream of its own. Whether it has stopped is asked, on all
+    samples, when an epoch begins.
+    """
+
+    def __init__(self, run: _Batch, batch_size: int, seeds: tuple[int, ...], device: str) -> None:
+        self.run, self.batch_size = run, batch_size
+        self.samples = run.y.shape[-1]
+        self.length = -(-self.samples // batch_size)
+        self.streams = [np.random.default_rng([seed, batch_size]) for seed in seeds]
+        self.order = torch.zeros(len(seeds), self.samples, dtype=torch.int64, device=device)
+        self.epoch = _captured(lambda: self._steps(0, self.length), run, device)
+
+    def advance(self, at: int, count: int) -> None:
+        """Make so many steps, from the step `at` of an epoch on."""
+        if at == 0:
+            orders = np.stack([stream.permutation(self.samples) for stream in self.streams])
+            self.order.copy_(torch.from_numpy(orders))
+            self.run.measure()
+        if count == self.length:
+            self.epoch()
+        else:
+            self._steps(at, count)
+
+    def _steps(self, at: int, count: int) -> None:
+        run = self.run
+        nets = torch.arange(len(self.order), device=self.order.device)[:, None]
+        for step in range(at, at + count):
+            pick = self.order[:, step * self.batch_size : (step + 1) * self.batch_size]
+            seen, y = (data[nets % len(data), pick] for data in (run.seen, run.y))
+            run.step(run.columns_of(seen), y)
+
+
+def _captured(work: Callable[[], object], run: _Batch, device: str) -> Callable[[], object]:
+    """The work as one graph, on a GPU; itself elsewhere."""
+    if torch.device(device).type != "cuda":
+        return work
+    before = [tensor.clone() for tensor in run.state()]
+    aside = torch.cuda.Stream(device)
+    aside.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(aside):
+        work()  # libraries allocate when they are first used, which a capture forbids
+    torch.cuda.current_stream(device).wait_stream(aside)
+    for tensor, value in zip(run.state(), before, strict=True):
+        tensor.copy_(value)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.device(device), torch.cuda.graph(graph):
+        work()
+    return graph.replay

@@ -6,7 +6,8 @@ to the last bit, whatever else is in the call.
 """
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event
 
@@ -21,6 +22,8 @@ from llrnb.training.outcome import BLOWN_UP, Training, empty_history, stopped
 # Neuron-sample-steps between two looks at the queue: a fraction of a second, so that an interrupt
 # is answered.
 _PATIENCE = 10**8
+
+_GLANCE = 0.5  # seconds between two reports
 
 
 @njit(nogil=True)
@@ -146,6 +149,7 @@ def descend(
     steps: int,
     tolerance: float,
     record_at: tuple[int, ...],
+    report: Callable[[int], None],
 ) -> Training:
     """Train every network; see `llrnb.train`. As many threads as `torch.get_num_threads()`."""
     run = _Run(net, inputs, outputs, initial, learning_rates, steps, tolerance, record_at)
@@ -154,6 +158,8 @@ def descend(
     with ThreadPoolExecutor(threads) as pool:
         workers = [pool.submit(run.work, lanes) for _ in range(threads)]
         try:
+            while wait(workers, timeout=_GLANCE, return_when=FIRST_EXCEPTION).not_done:
+                report(int(run.made.sum()))
             for worker in workers:
                 worker.result()
         finally:
@@ -193,6 +199,7 @@ class _Run:
         self.w, self.a = w.reshape(nets, -1), a.reshape(nets, -1)
 
         self.loss, self.done = np.empty(nets), np.empty(nets, dtype=np.int64)
+        self.made = np.zeros(nets, dtype=np.int64)  # steps made or saved, for the reports
         self.status = [None] * nets
         self.history = empty_history(initial, record_at)
 
@@ -230,6 +237,7 @@ class _Run:
             )
             for lane, descent in list(busy.items()):
                 descent.steps += made
+                self.made[descent.network] = descent.steps
                 status = stopped(
                     loss[0, lane], descent.steps, tolerance=self.tolerance, limit=self.steps
                 )
@@ -244,6 +252,7 @@ class _Run:
         i, params = descent.network, self.unpack(w, a)
         self.w[i], self.a[i] = w, a
         self.loss[i], self.done[i], self.status[i] = loss, descent.steps, status
+        self.made[i] = self.steps if status else descent.steps
         for record, step in enumerate(self.history.steps):
             if step == descent.steps or (status and step > descent.steps):
                 self.history.loss[record, i] = loss
