@@ -1,6 +1,8 @@
 # `make` lists the commands. All of them work in .venv, made on first use with the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# What a page stores has no progress bars.
+export TQDM_DISABLE := 1
 
 .PHONY: help book test bench refresh clean
 

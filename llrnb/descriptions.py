@@ -1,7 +1,10 @@
-"""Networks and targets as plain values, for files and for parameters of notebooks, and back.
+"""Networks, targets and optimizers as plain values, for files and notebooks' parameters.
 
-{"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 10}
-{"kind": "paper"}
+    {"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 10}
+    {"kind": "paper"}
+    {"kind": "adam", "weight_decay": 0.01}
+
+Each kind takes the arguments of the function or class that it stands for.
 """
 
 from collections.abc import Mapping
@@ -11,6 +14,7 @@ import torch
 
 from llrnb.networks import TanhNetwork, cnn, fully_connected
 from llrnb.targets import Target, generic_target, paper_target
+from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
 
 
 def network_from(description: Mapping) -> TanhNetwork:
@@ -55,6 +59,30 @@ def describe_target(target: Target) -> dict:
     """A target's network and parameters, from which `target_from` makes it again."""
     params = {name: value.tolist() for name, value in target.params.items()}
     return {"kind": "params", "network": describe_network(target.net), "params": params}
+
+
+def optimizer_from(description: Mapping) -> Optimizer:
+    """The optimizer that a description names.
+
+    Its `kind` is "gradient descent" or "adam", next to the fields of that class in
+    `llrnb.training.optimizers`.
+
+    Raises:
+        ValueError: another kind, fields that it does not have, or impossible values.
+
+    >>> optimizer_from({"kind": "gradient descent", "momentum": 0.9})
+    GradientDescent(momentum=0.9, weight_decay=0.0)
+    """
+    return _made(_OPTIMIZERS, "optimizer", description)
+
+
+def describe_optimizer(optimizer: Optimizer) -> dict:
+    """An optimizer's fields, from which `optimizer_from` makes it again."""
+    (kind,) = (kind for kind, made in _OPTIMIZERS.items() if isinstance(optimizer, made))
+    return {"kind": kind, **asdict(optimizer)}
+
+
+_OPTIMIZERS = {"gradient descent": GradientDescent, "adam": Adam}
 
 
 def _made(kinds: Mapping, what: str, description: Mapping):

@@ -107,6 +107,46 @@ def fig3(table: pd.DataFrame, *, value: str, ranks: Mapping[str, int], label: st
     return figure
 
 
+def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -> plt.Figure:
+    """Mean test error against sample size, a line with standard errors for each network.
+
+    Args:
+        table: rows of `llrnb.sweep.means`, at one learning rate per network and sample size.
+        ranks: the target's model rank in each family, drawn as a dashed line of its colour.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.4))
+    for (variant, family, multiple), rows in table.groupby(
+        ["variant", "family", "multiple"], sort=False
+    ):
+        rows = rows.sort_values("samples")
+        line = axes.errorbar(
+            rows["samples"], rows["test_error"], rows["test_error_sem"].fillna(0), marker="o",
+            markersize=4, capsize=3, label=f"{family} {multiple}×{', ' * bool(variant)}{variant}",
+        )  # fmt: skip
+        if ranks:
+            axes.axvline(ranks[family], color=line[0].get_color(), linestyle="--", linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel="sample size n", ylabel="mean test error")
+    axes.legend()
+    return figure
+
+
+def learning_curves(table: pd.DataFrame) -> plt.Figure:
+    """Train loss and test error against the step, a line for each network.
+
+    Args:
+        table: rows of `llrnb.sweep.train_cell` with recorded steps.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True)
+    networks = table.groupby(["samples", "learning_rate", "trial"], sort=False)
+    for number, (_, rows) in enumerate(networks):
+        colour = COLOURS[number % len(COLOURS)]
+        left.plot(rows["recorded"], rows["train_loss"], color=colour)
+        right.plot(rows["recorded"], rows["test_error"], color=colour)
+    left.set(xscale="log", yscale="log", xlabel="step", ylabel="mean squared error", title="train")
+    right.set(xlabel="step", title="test")
+    return figure
+
+
 def cosine_similarities(axes: Axes, vectors: np.ndarray) -> ScalarMappable:
     """The absolute cosine between every two vectors (vector, entry), each next to its likes.
 

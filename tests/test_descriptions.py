@@ -3,9 +3,17 @@ import json
 import pytest
 import torch
 
-from llrnb.descriptions import describe_network, describe_target, network_from, target_from
+from llrnb.descriptions import (
+    describe_network,
+    describe_optimizer,
+    describe_target,
+    network_from,
+    optimizer_from,
+    target_from,
+)
 from llrnb.networks import cnn, fully_connected
 from llrnb.targets import generic_target, paper_target
+from llrnb.training import Adam, GradientDescent
 
 NETS = [
     fully_connected(5, 3),
@@ -26,6 +34,11 @@ def test_a_target_comes_back_from_json_to_the_last_bit(target):
     assert all(torch.equal(again.params[name], value) for name, value in target.params.items())
 
 
+@pytest.mark.parametrize("optimizer", [GradientDescent(0.5, 0.1), Adam(weight_decay=1e-3)])
+def test_an_optimizer_comes_back_from_json(optimizer):
+    assert optimizer_from(json.loads(json.dumps(describe_optimizer(optimizer)))) == optimizer
+
+
 def test_short_descriptions_name_the_functions_of_the_package():
     image = {"kind": "cnn", "input_shape": [4, 5], "kernel_size": [2, 3], "kernels": 2}
     assert network_from({**image, "shared": False, "stride": 2}) == NETS[2]
@@ -40,8 +53,14 @@ def test_short_descriptions_name_the_functions_of_the_package():
     [
         (network_from, {"kind": "transformer"}, "one of .*'cnn'.* got 'transformer'"),
         (network_from, {}, "got None"),
-        (network_from, {"kind": "fully connected", "input_dim": 5, "widht": 3}, "widht"),
+        (
+            network_from,
+            {"kind": "fully connected", "input_dim": 5, "width": 3, "widht": 3},
+            "widht",
+        ),
         (target_from, {"kind": "paper", "seed": 3}, "seed"),
+        (optimizer_from, {"kind": "sgd"}, "one of .*'gradient descent'.*, got 'sgd'"),
+        (optimizer_from, {"kind": "adam", "momentum": 0.9}, "momentum"),
         (target_from, {"kind": "params", "network": describe_network(NETS[0])}, "params"),
     ],
 )

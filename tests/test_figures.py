@@ -53,3 +53,30 @@ def test_condensed_vectors_make_blocks():
     block = np.kron(np.eye(2), np.ones((2, 2)))
     assert np.allclose(shown, block)
     plt.close()
+
+
+def test_a_comparison_has_a_line_with_errors_per_network_and_its_rank():
+    means = TABLE.assign(variant="", test_error=0.1, test_error_sem=0.01)
+    figure = figures.comparison(means, ranks={"one": 3, "two": 5, "three": 7})
+    axes = figure.axes[0]
+    assert len(axes.containers) == 6
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[:2] == ["one 1×", "one 3×"]
+    dashed = {line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"}
+    assert dashed == {3, 5, 7}
+    plt.close(figure)
+
+
+def test_learning_curves_show_train_and_test_error_of_every_network():
+    rows = pd.DataFrame(
+        [
+            {"samples": 5, "learning_rate": 0.1, "trial": trial, "recorded": step,
+             "train_loss": 1 / step, "test_error": 2 / step}
+            for step in (1, 10) for trial in (0, 1)
+        ]
+    )  # fmt: skip
+    figure = figures.learning_curves(rows)
+    left, right = (axes.lines[0].get_ydata().tolist() for axes in figure.axes)
+    assert (left, right) == ([1, 0.1], [2, 0.2])
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+    plt.close(figure)

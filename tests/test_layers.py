@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "training": {"networks", "training"},
     "store": set(),
     "provenance": set(),
-    "descriptions": {"networks", "targets"},
+    "descriptions": {"networks", "targets", "training"},
     "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},
     "jobs": set(),
     "presets": {"networks", "targets", "theory", "sweep", "presets"},

@@ -7,6 +7,7 @@ import pytest
 from llrnb import sweep
 from llrnb.presets import fig3, presets_of
 from llrnb.sweep import plan
+from llrnb.training import Adam
 from tests.tiny_sweep import TINY
 
 
@@ -110,3 +111,35 @@ def test_variants_are_one_sweep():
     table = sweep.run(steps)
     assert table.groupby("variant").size().to_dict() == {"a": 72, "b": 72}
     assert set(sweep.best_rate(table)["variant"]) == {"a", "b"}
+
+
+def test_means_are_over_the_trials(table):
+    found = sweep.means(table)
+    assert len(found) == len(table) / 2 and set(found["trials"]) == {2}
+    last = table[table["learning_rate"] == 0.5].tail(2)["test_error"]
+    assert found["test_error"].iloc[-1] == pytest.approx(last.mean())
+    difference = abs(last.iloc[0] - last.iloc[1])
+    assert found["test_error_sem"].iloc[-1] == pytest.approx(difference / 2)
+
+
+def test_recorded_rows_end_in_the_final_ones(table):
+    cell = TINY.cells()[-1]
+    rows = sweep.train_cell(**cell.parameters, record_at=[1, 10, 300])
+    final = table.tail(6).reset_index(drop=True)
+    last = rows[rows["recorded"] == 300].reset_index(drop=True)
+    pd.testing.assert_frame_equal(last[final.columns], final, check_exact=True)
+    first = rows[rows["recorded"] == 1]
+    assert (first["train_loss"].to_numpy() > last["train_loss"].to_numpy()).all()
+
+
+def test_an_option_at_its_default_leaves_the_key_as_it_is():
+    plain, adam = (
+        replace(TINY, precision="float64"),
+        replace(TINY, optimizer=Adam(), engine="torch"),
+    )
+    assert [c.key for c in plain.cells()] == [c.key for c in TINY.cells()]
+    assert not {c.key for c in adam.cells()} & {c.key for c in TINY.cells()}
+    short = {"optimizer": {"kind": "gradient descent"}, "batch_size": None, "precision": "float64"}
+    assert sweep.options(**short) == {}
+    rows = sweep.run(replace(adam, multiples=(1,), samples=(6,), learning_rates=(0.01,)))
+    assert len(rows) == 6 and (rows["train_loss"] < 1).any()

@@ -16,7 +16,6 @@ import pytest
 
 from llrnb import __main__ as command_line
 from llrnb import store, sweep
-from llrnb.descriptions import target_from
 from llrnb.presets import fig3
 from llrnb.sweep import driver
 from tests.tiny_sweep import SLOW, TINY
@@ -255,15 +254,32 @@ def test_the_command_line_runs_watches_and_publishes(tmp_path, monkeypatch, caps
     assert status == 1 and "got 'large'" in said
 
 
-def test_the_notebook_of_a_job_runs_from_a_config_file(tmp_path):
-    """As the book says, `papermill ... -f config.yaml`; here through its Python interface."""
-    import papermill
+CONFIG = """
+family: students
+network: {kind: fully connected, input_dim: 5, width: 6}
+samples: [6, 9]
+trials: 2
+steps: 200
+optimizer: {kind: adam, weight_decay: 0.001}
+engine: torch
+looks: 10
+"""
 
-    parameters = {"samples": [6], "trials": 2, "steps": 200, "folder": str(tmp_path)}
-    notebook = ROOT / "llrnb" / "jobs" / "recovery.ipynb"
-    papermill.execute_notebook(
-        str(notebook), str(tmp_path / "run.ipynb"), parameters, progress_bar=False
+
+def test_a_single_run_takes_its_parameters_from_a_config_file(tmp_path):
+    config, summary = tmp_path / "config.yaml", tmp_path / "summary.json"
+    config.write_text(f"{CONFIG}folder: {tmp_path}\nsummary: {summary}\n")
+    notebook, executed = ROOT / "llrnb" / "jobs" / "recovery.ipynb", tmp_path / "run.ipynb"
+    subprocess.run(
+        [sys.executable, "-m", "papermill", notebook, executed, "-f", config, "--no-progress-bar"],
+        check=True,
+        capture_output=True,
     )
-    (path,) = (tmp_path / "rows").glob("*.parquet")
-    assert len(store.read(tmp_path, path.stem)) == 2
-    assert target_from({"kind": "paper"}).net.parameter_count == 6
+    tables = [store.read(tmp_path, path.stem) for path in (tmp_path / "rows").glob("*.parquet")]
+    rows = pd.concat(tables)
+    assert set(rows["samples"]) == {6, 9} and set(rows["family"]) == {"students"}
+    assert rows["recorded"].max() == 200 and rows.groupby("recorded").size().eq(4).all()
+    means = json.loads(summary.read_text())
+    assert [row["samples"] for row in means] == [6, 9] and means[0]["trials"] == 2
+    outputs = [o for c in nbformat.read(executed, as_version=4).cells for o in c.get("outputs", ())]
+    assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -10,6 +10,7 @@ and the moment it ran on, so a difference between two commits is a difference of
 import argparse
 import base64
 import copy
+import os
 import re
 import statistics
 import sys
@@ -66,6 +67,7 @@ def text(notebook: NotebookNode) -> str:
 
 def run(notebook: NotebookNode, folder: Path) -> None:
     """Execute all cells in a fresh kernel, as a reader in ``folder`` would; keep the outputs."""
+    os.environ["TQDM_DISABLE"] = "1"  # what is stored has no progress bars
     NotebookClient(
         notebook,
         kernel_name="python3",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from llrnb.sweep.driver import Progress, SweepFailed, collect, launch, on_device, status
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, key_of
-from llrnb.sweep.recovery import Recovery, Together, best_rate, train_cell
+from llrnb.sweep.recovery import Recovery, Together, best_rate, means, options, train_cell
 
 __all__ = [
     "PHYSICS",
@@ -22,7 +22,9 @@ __all__ = [
     "collect",
     "key_of",
     "launch",
+    "means",
     "on_device",
+    "options",
     "run",
     "status",
     "train_cell",

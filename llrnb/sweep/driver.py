@@ -7,6 +7,7 @@ again: after a crash of anything, the same command goes on.
 
 import json
 import logging
+import os
 import re
 import shutil
 import time
@@ -232,6 +233,7 @@ def run_notebook(name: str, parameters: dict, executed: str) -> None:
     """
     import papermill
 
+    os.environ["TQDM_DISABLE"] = "1"  # no bars inside workers
     notebook = str(files("llrnb") / "jobs" / f"{name}.ipynb")
     known = papermill.inspect_notebook(notebook)
     if unknown := set(parameters) - set(known):
