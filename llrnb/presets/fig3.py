@@ -72,6 +72,21 @@ SCALE = Together(
     )
 )
 
+PRECISION = Together(
+    tuple(
+        replace(
+            _NEAR,
+            multiples=(3,),
+            samples=(9, 13, 25, 39),
+            trials=10,
+            engine="torch",
+            precision=precision,
+            variant=precision,
+        )
+        for precision in ("float64", "float32")
+    )
+)
+
 # A target of its own rank: one random kernel of three entries with a bias, seen four times.
 GENERIC_RANKS = {
     CNN: shared_cnn_rank(kernels=1, entries=3, windows=4, bias=True),
