@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "embedding": {"networks", "deep", "rank"},
     "training": {"networks", "training"},
     "store": set(),
+    "transitions": set(),
     "provenance": set(),
     "descriptions": {"networks", "targets", "training"},
     "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llrnb.transitions import (
+    _nondecreasing,
+    binomial_interval,
+    transition_interval,
+    transition_point,
+)
+
+SIZES = np.array([5, 7, 9, 11])
+
+
+def test_wilsons_interval_is_that_of_the_textbook():
+    low, high = binomial_interval(np.array([0, 10, 20]), 20)
+    assert np.allclose(low, [0.0, 0.2993, 0.8389], atol=1e-4)
+    assert np.allclose(high, [0.1611, 0.7007, 1.0], atol=1e-4)
+
+
+def test_wilsons_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    for p in (0.1, 0.5, 0.8):
+        low, high = binomial_interval(rng.binomial(20, p, size=20_000), 20)
+        assert 0.92 < ((low <= p) & (p <= high)).mean() < 0.98
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(-1, 20), (21, 20), (0, 0)])
+def test_impossible_counts_are_refused(successes, trials):
+    with pytest.raises(ValueError, match=f"got {successes} of {trials}"):
+        binomial_interval(successes, trials)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "point"),
+    [
+        ([0.0, 0.5, 1.0, 1.0], 7),
+        ([0.0, 0.0, 1.0, 1.0], 8),
+        ([0.6, 0.7, 1.0, 1.0], 5),
+        ([0.0, 0.1, 0.2, 0.3], np.inf),
+        ([0.0, 0.6, 0.4, 1.0], 7),  # the fit has 0.5 at both sizes in the middle
+    ],
+)
+def test_the_transition_is_where_the_fit_reaches_one_half(fractions, point):
+    assert transition_point(SIZES, np.array(fractions)) == pytest.approx(point)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_the_fit_is_the_nearest_nondecreasing_sequence(values):
+    values = np.array(values)
+    fit = _nondecreasing(values)
+    assert (np.diff(fit) >= 0).all() and fit.sum() == pytest.approx(values.sum())
+    distance = np.square(fit - values).sum()
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        other = np.sort(np.clip(fit + 0.1 * rng.normal(size=len(fit)), 0, 1))
+        assert np.square(other - values).sum() >= distance - 1e-12
+
+
+def test_the_interval_holds_the_point_and_shrinks_with_trials():
+    rng = np.random.default_rng(0)
+    truth = np.array([0.1, 0.4, 0.7, 0.95])[:, None]
+    widths = []
+    for trials in (10, 1000):
+        recovered = rng.random((4, trials)) < truth
+        low, high = transition_interval(SIZES, recovered, draws=300)
+        assert low <= transition_point(SIZES, recovered.mean(axis=1)) <= high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 3
+
+
+def test_a_certain_transition_has_a_narrow_interval():
+    recovered = np.array([[False] * 5, [False] * 5, [True] * 5, [True] * 5])
+    assert transition_interval(SIZES, recovered) == (8, 8)
+    assert transition_interval(SIZES, ~recovered[::-1] & False) == (np.inf, np.inf)
