@@ -14,6 +14,7 @@ from llrnb.rank import (
     local_linear_fit,
     matrix_rank,
     numerical_rank,
+    series_rank,
     tangent_matrix,
 )
 from llrnb.training import Status, Training, train
@@ -35,6 +36,7 @@ __all__ = [
     "numerical_rank",
     "predict",
     "relative_error",
+    "series_rank",
     "tangent_matrix",
     "targets",
     "theory",

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "networks": set(),
     "deep": {"networks"},
     "targets": {"networks"},
-    "rank": {"networks", "rank"},
+    "rank": {"networks", "deep", "rank"},
     "embedding": {"networks", "deep", "rank"},
     "training": {"networks", "training"},
     "sweep": {"networks", "targets", "training"},
