@@ -5,7 +5,7 @@
 2100
 """
 
-from llrnb import embedding, targets, theory
+from llrnb import embedding, reduction, targets, theory
 from llrnb.deep import DeepNetwork
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
 from llrnb.rank import (
@@ -35,6 +35,7 @@ __all__ = [
     "matrix_rank",
     "numerical_rank",
     "predict",
+    "reduction",
     "relative_error",
     "series_rank",
     "tangent_matrix",

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "targets": {"networks"},
     "rank": {"networks", "deep", "rank"},
     "embedding": {"networks", "deep", "rank"},
+    "reduction": {"networks", "deep", "rank", "theory"},
     "training": {"networks", "training"},
     "sweep": {"networks", "targets", "training"},
     "presets": {"networks", "targets", "theory", "sweep"},
