@@ -5,7 +5,7 @@
 2100
 """
 
-from llrnb import embedding, targets, theory
+from llrnb import embedding, reduction, targets, theory
 from llrnb.deep import DeepNetwork
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
 from llrnb.rank import (
@@ -14,6 +14,7 @@ from llrnb.rank import (
     local_linear_fit,
     matrix_rank,
     numerical_rank,
+    series_rank,
     tangent_matrix,
 )
 from llrnb.training import Status, Training, train
@@ -34,7 +35,9 @@ __all__ = [
     "matrix_rank",
     "numerical_rank",
     "predict",
+    "reduction",
     "relative_error",
+    "series_rank",
     "tangent_matrix",
     "targets",
     "theory",

@@ -163,3 +163,32 @@ def cosine_similarities(axes: Axes, vectors: np.ndarray) -> ScalarMappable:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     return image
+
+
+def network_diagram(
+    axes: Axes, weights: Sequence[np.ndarray], new: Sequence[Sequence[int]] = ()
+) -> None:
+    """A network as it is: a circle per neuron, a line per weight, wide if large, blue if positive.
+
+    Args:
+        axes: where to draw, inputs on the left.
+        weights: one matrix (neuron, neuron before) per layer.
+        new: for each layer, inputs included, the neurons to fill in.
+    """
+    widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
+    places = [[(x, (k - 1) / 2 - i) for i in range(k)] for x, k in enumerate(widths)]
+    largest = max(np.abs(weight).max() for weight in weights)
+    for weight, before, after in zip(weights, places, places[1:], strict=False):
+        for (i, j), value in np.ndenumerate(weight):
+            (x, y), (to_x, to_y) = before[j], after[i]
+            colour = BLUE if value > 0 else VERMILION
+            width = 5 * abs(value) / largest
+            axes.plot([x, to_x], [y, to_y], color=colour, linewidth=width, zorder=1)
+    for layer, points in enumerate(places):
+        filled = new[layer] if layer < len(new) else ()
+        colours = [ORANGE if i in filled else "white" for i in range(len(points))]
+        x, y = zip(*points, strict=True)
+        axes.scatter(x, y, s=150, c=colours, edgecolors="black", clip_on=False, zorder=2)
+    axes.set_aspect("equal")
+    axes.margins(0.15)
+    axes.axis("off")

@@ -29,6 +29,23 @@ def deep_rank_bound(widths: Sequence[int], *, bias: bool = False) -> int:
     return weights + bias * sum(widths[1:-1])
 
 
+def deep_rank(widths: Sequence[int], *, bias: bool, offset: bool = False) -> int:
+    """Model rank of an irreducible tanh network of any depth, in any wider network.
+
+    The number of its parameters. With `offset` the target is a nonzero constant plus that network:
+    a neuron of the last hidden layer without input weights adds 1 and the width before it.
+
+    Raises:
+        ValueError: an offset without biases, which no network has.
+
+    >>> deep_rank((5, 3, 1), bias=True) == fully_connected_rank(3, 5, bias=True)
+    True
+    """
+    if offset and not bias:
+        raise ValueError("a nonzero constant needs a network with biases")
+    return deep_rank_bound(widths, bias=bias) + offset * (widths[-3] + 1)
+
+
 def fully_connected_rank(neurons: int, input_dim: int, *, bias: bool, offset: bool = False) -> int:
     """Model rank of a target with that many distinct tanh neurons, at any larger width (Thm 5).
 

@@ -80,3 +80,14 @@ def test_learning_curves_show_train_and_test_error_of_every_network():
     assert (left, right) == ([1, 0.1], [2, 0.2])
     assert [len(axes.lines) for axes in figure.axes] == [2, 2]
     plt.close(figure)
+
+
+def test_a_network_diagram_has_a_line_per_weight_and_a_circle_per_neuron():
+    axes = plt.subplots()[1]
+    weights = [np.array([[1.0, -2.0], [0.0, 0.5], [1.0, 1.0]]), np.array([[1.0, 0.0, -1.0]])]
+    figures.network_diagram(axes, weights, new=[[], [2]])
+    assert [len(circles.get_offsets()) for circles in axes.collections] == [2, 3, 1]
+    assert len(axes.lines) == 6 + 3
+    assert axes.lines[1].get_linewidth() == max(line.get_linewidth() for line in axes.lines) == 5
+    assert axes.lines[0].get_color() == figures.BLUE
+    assert axes.lines[1].get_color() == figures.VERMILION
