@@ -152,6 +152,7 @@ class Bar:
 
 @pytest.mark.parametrize("engine", ["cpu", "torch"])
 def test_a_notebook_sees_how_far_a_long_training_is(engine, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr(progress, "_in_notebook", lambda: True)
     monkeypatch.setattr("tqdm.auto.tqdm", Bar)
     monkeypatch.setattr("llrnb.training.cpu._GLANCE", 0.01)
@@ -172,3 +173,11 @@ def test_nothing_is_shown_outside_a_notebook(capsys):
         report(5)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_an_environment_variable_hides_the_bar(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setattr(progress, "_in_notebook", lambda: True)
+    monkeypatch.setattr("tqdm.auto.tqdm", None)  # calling it would fail
+    with progress.bar(10) as report:
+        report(5)

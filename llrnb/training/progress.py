@@ -1,5 +1,6 @@
 """A progress bar for long work in a notebook."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ def bar(total: int) -> Iterator[Callable[[int], None]]:
 
     The environment variable TQDM_DISABLE=1 hides it there, too.
     """
-    if not _in_notebook():
+    if not _in_notebook() or os.environ.get("TQDM_DISABLE", "0") != "0":
         yield lambda made: None
         return
     from tqdm.auto import tqdm
