@@ -35,8 +35,10 @@ def network_from(description: Mapping) -> TanhNetwork:
 
 def describe_network(net: TanhNetwork) -> dict:
     """A network's fields, from which `network_from` makes it again."""
-    windows = [list(window) for window in net.windows]
-    return {"kind": "windows", **asdict(net), "windows": windows}
+    fields = {**asdict(net), "windows": [list(window) for window in net.windows]}
+    if not net.output_bias:  # so that older keys of stored rows stay as they are
+        del fields["output_bias"]
+    return {"kind": "windows", **fields}
 
 
 def target_from(description: Mapping) -> Target:

@@ -134,7 +134,10 @@ def split_kernel(
     net.check(params)
     if not 0 <= kernel < net.kernels:
         raise ValueError(f"the network has kernels 0..{net.kernels - 1}, got {kernel}")
-    wide = {name: torch.cat([value, value[[kernel]]]) for name, value in params.items()}
+    wide = {
+        name: value.clone() if name == "c" else torch.cat([value, value[[kernel]]])
+        for name, value in params.items()
+    }
     wide["a"][kernel] *= share
     wide["a"][-1] *= 1 - share
     return replace(net, kernels=net.kernels + 1), wide

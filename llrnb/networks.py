@@ -2,11 +2,12 @@
 
 Every two-layer tanh architecture of the book is one object,
 
-    f(x) = sum_k sum_p  a[k, p] tanh(w[k] . x[window p] + b[k]).
+    f(x) = sum_k sum_p  a[k, p] tanh(w[k] . x[window p] + b[k]) + c.
 
 A fully connected network has one window that sees every input. A convolution has sliding windows
 and one kernel set shared by all of them; without sharing every window has its own kernels. Strides
-and images are only other windows. Parameters live outside, in a dict of float64 tensors.
+and images are only other windows. Both biases are optional. Parameters live outside, in a dict of
+float64 tensors.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,8 @@ class TanhNetwork:
         windows: for each window, the inputs it sees, in the order of the kernel's entries.
         kernels: number of kernels N (of neurons, when there is one window).
         shared: whether all windows use the same kernels (weight sharing).
-        bias: whether a hidden neuron has a bias. There is no output bias.
+        bias: whether a hidden neuron has a bias b.
+        output_bias: whether the output has a bias c; the paper's networks have none.
     """
 
     input_dim: int
@@ -39,6 +41,7 @@ class TanhNetwork:
     kernels: int
     shared: bool = True
     bias: bool = True
+    output_bias: bool = False
 
     def __post_init__(self) -> None:
         if self.kernels < 1:
@@ -69,7 +72,9 @@ class TanhNetwork:
         """The shape of every parameter array, in the order in which `init` draws them."""
         rows = (self.kernels,) if self.shared else (self.kernels, len(self.windows))
         biases = {"b": rows} if self.bias else {}
-        return {"w": (*rows, self.entries), **biases, "a": (self.kernels, len(self.windows))}
+        output = {"c": ()} if self.output_bias else {}
+        a = (self.kernels, len(self.windows))
+        return {"w": (*rows, self.entries), **biases, "a": a, **output}
 
     @property
     def parameter_count(self) -> int:
@@ -81,7 +86,8 @@ class TanhNetwork:
 
         Args:
             params: `w` (kernel, entry) if shared, else (kernel, window, entry); `b` (kernel) or
-                (kernel, window) if there is a bias; `a` (kernel, window).
+                (kernel, window) if there is a bias; `a` (kernel, window); `c` () if the output has
+                a bias.
             x: the input.
         """
         self.check(params)
@@ -95,16 +101,18 @@ class TanhNetwork:
         if self.bias:
             b = params["b"]
             preactivation = preactivation + (b[:, None] if self.shared else b)
-        return (params["a"] * torch.tanh(preactivation)).sum()
+        output = (params["a"] * torch.tanh(preactivation)).sum()
+        return output + params["c"] if self.output_bias else output
 
     def init(self, std: float = 1e-10, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
         if not (np.isfinite(std) and std >= 0):
             raise ValueError(f"an initialisation needs a finite std >= 0, got {std}")
         key = (self.kernels, len(self.windows), self.entries, self.shared, self.bias, seed)
+        key += (1,) * self.output_bias
         rng = np.random.default_rng([int(part) for part in key])
         return {
-            name: torch.from_numpy(std * rng.standard_normal(shape))
+            name: torch.from_numpy(np.asarray(std * rng.standard_normal(shape)))
             for name, shape in self.shapes.items()
         }
 
@@ -141,15 +149,18 @@ class TanhNetwork:
         return {}
 
 
-def fully_connected(input_dim: int, width: int, *, bias: bool = True) -> TanhNetwork:
-    """f(x) = sum_i a_i tanh(w_i . x + b_i): one window that sees every input.
+def fully_connected(
+    input_dim: int, width: int, *, bias: bool = True, output_bias: bool = False
+) -> TanhNetwork:
+    """f(x) = sum_i a_i tanh(w_i . x + b_i) + c: one window that sees every input.
 
     >>> fully_connected(5, width=3).parameter_count
     21
     """
     if input_dim < 1:
         raise ValueError(f"a network needs at least 1 input, got {input_dim}")
-    return TanhNetwork(input_dim, (tuple(range(input_dim)),), width, shared=True, bias=bias)
+    window = tuple(range(input_dim))
+    return TanhNetwork(input_dim, (window,), width, bias=bias, output_bias=output_bias)
 
 
 def cnn(
@@ -160,6 +171,7 @@ def cnn(
     shared: bool = True,
     stride: int = 1,
     bias: bool = True,
+    output_bias: bool = False,
 ) -> TanhNetwork:
     """A convolution without padding, tanh, and one output weight per kernel and window.
 
@@ -170,6 +182,7 @@ def cnn(
         shared: weight sharing; without it every window has its own kernels and biases.
         stride: step of the window along each axis.
         bias: whether hidden neurons have biases.
+        output_bias: whether the output has one.
 
     Raises:
         ValueError: a kernel larger than the input, or a size, stride or count below 1.
@@ -187,7 +200,7 @@ def cnn(
     views = np.lib.stride_tricks.sliding_window_view(pixels, size)
     views = views[(slice(None, None, stride),) * len(shape)].reshape(-1, prod(size))
     windows = tuple(tuple(int(i) for i in view) for view in views)
-    return TanhNetwork(pixels.size, windows, kernels, shared=shared, bias=bias)
+    return TanhNetwork(pixels.size, windows, kernels, shared, bias, output_bias)
 
 
 def predict(

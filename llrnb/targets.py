@@ -32,17 +32,22 @@ class Target:
 
 
 def paper_target(
-    kernel: Sequence[float] = (0.6, 0.8, 1.0), outputs: Sequence[float] = (1.0, 1.0, 1.0)
+    kernel: Sequence[float] = (0.6, 0.8, 1.0),
+    outputs: Sequence[float] = (1.0, 1.0, 1.0),
+    bias: float = 0.0,
+    output_bias: float = 0.0,
 ) -> Target:
     """The target of the LLR paper's experiment (Section 6, Eq. 8): one kernel, seen three times.
 
     f*(x) = sum_p outputs[p] tanh(kernel . x[p : p + 3]) for x in R^5: W2 tanh(W1 x) with the
     kernel shifted along the rows of W1. The default values are taken from memory of the paper.
+    With biases it is HMTK's teacher, W2 tanh(W1 x + b1) + b2.
     """
-    net = cnn(len(kernel) + len(outputs) - 1, len(kernel), kernels=1, bias=False)
-    w = torch.tensor([list(kernel)], dtype=torch.float64)
-    a = torch.tensor([list(outputs)], dtype=torch.float64)
-    return Target(net, {"w": w, "a": a})
+    biases = {"bias": bias != 0, "output_bias": output_bias != 0}
+    net = cnn(len(kernel) + len(outputs) - 1, len(kernel), kernels=1, **biases)
+    values = {"w": [list(kernel)], "b": [bias], "a": [list(outputs)], "c": output_bias}
+    params = {name: torch.tensor(values[name], dtype=torch.float64) for name in net.shapes}
+    return Target(net, params)
 
 
 def generic_target(net: TanhNetwork, seed: int = 0) -> Target:

@@ -2,7 +2,8 @@
 
 The optimistic sample size of a target is its model rank (Theorem 1): the smallest number of
 samples from which the target can be recovered locally and linearly. `bias` says whether the
-network's hidden neurons have biases; the target's need not.
+network's hidden neurons have biases, `output_bias` whether its output has one; the target's need
+not. An output bias adds the tangent function 1, and nothing else changes.
 
 Names that begin with `paper_` are the paper's formulas where they hold under hypotheses that the
 paper does not state; the book shows where they fail, and `llrnb.exact_rank` has no exceptions.
@@ -46,12 +47,15 @@ def deep_rank(widths: Sequence[int], *, bias: bool, offset: bool = False) -> int
     return deep_rank_bound(widths, bias=bias) + offset * (widths[-3] + 1)
 
 
-def fully_connected_rank(neurons: int, input_dim: int, *, bias: bool, offset: bool = False) -> int:
+def fully_connected_rank(
+    neurons: int, input_dim: int, *, bias: bool, offset: bool = False, output_bias: bool = False
+) -> int:
     """Model rank of a target with that many distinct tanh neurons, at any larger width (Thm 5).
 
     k (d + 1), and k (d + 2) with biases. With `offset` the target is a nonzero constant plus those
     neurons, which takes one neuron without input weights and adds d + 1: one less than the
-    parameters of that neuron, so that the bound of Theorem 4 is not attained.
+    parameters of that neuron, so that the bound of Theorem 4 is not attained. An output bias is
+    that constant by itself.
 
     Raises:
         ValueError: an offset without biases, which no network has.
@@ -59,12 +63,15 @@ def fully_connected_rank(neurons: int, input_dim: int, *, bias: bool, offset: bo
     >>> fully_connected_rank(3, 5, bias=True)
     21
     """
-    if offset and not bias:
+    if offset and not bias and not output_bias:
         raise ValueError("a nonzero constant needs a network with biases")
-    return neurons * (input_dim + bias + 1) + offset * (input_dim + 1)
+    constant = 1 if output_bias else offset * (input_dim + 1)
+    return neurons * (input_dim + bias + 1) + constant
 
 
-def shared_cnn_rank(kernels: int, entries: int, windows: int, *, bias: bool) -> int:
+def shared_cnn_rank(
+    kernels: int, entries: int, windows: int, *, bias: bool, output_bias: bool = False
+) -> int:
     """Model rank of a generic k-kernel target in a CNN with weight sharing (Thm 6).
 
     k (s + P) for kernels of s entries at P windows, and k (s + 1 + P) with one bias per kernel. An
@@ -74,10 +81,10 @@ def shared_cnn_rank(kernels: int, entries: int, windows: int, *, bias: bool) -> 
     >>> shared_cnn_rank(1, 3, 3, bias=True)
     7
     """
-    return kernels * (entries + bias + windows)
+    return kernels * (entries + bias + windows) + output_bias
 
 
-def unshared_cnn_rank(neurons: int, entries: int, *, bias: bool) -> int:
+def unshared_cnn_rank(neurons: int, entries: int, *, bias: bool, output_bias: bool = False) -> int:
     """Model rank of a target with that many distinct neurons in a CNN without sharing (Thm 7).
 
     K (s + 1), and K (s + 2) with biases. K counts the distinct ± padded weight vectors whose output
@@ -87,7 +94,7 @@ def unshared_cnn_rank(neurons: int, entries: int, *, bias: bool) -> int:
     >>> unshared_cnn_rank(3, 3, bias=True)
     15
     """
-    return neurons * (entries + bias + 1)
+    return neurons * (entries + bias + 1) + output_bias
 
 
 def window_count(

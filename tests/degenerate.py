@@ -16,17 +16,18 @@ KINDS = ("fully connected", "shared", "unshared")
 @st.composite
 def networks(draw, kind):
     """One architecture: 1-D or 2-D, strides 1 to 3, with and without biases, up to 4 kernels."""
-    kernels, bias = draw(st.integers(1, 4)), draw(st.booleans())
+    kernels = draw(st.integers(1, 4))
+    biases = {"bias": draw(st.booleans()), "output_bias": draw(st.booleans())}
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=2)))
     if kind == "fully connected":
-        return fully_connected(prod(shape), kernels, bias=bias)
+        return fully_connected(prod(shape), kernels, **biases)
     if len(shape) == 1:
         shape = (shape[0] + 2,)
     size = tuple(draw(st.integers(1, min(3, n))) for n in shape)
     stride = draw(st.integers(1, 3))
     if len(shape) == 1:
         shape, size = shape[0], size[0]
-    return cnn(shape, size, kernels, shared=kind == "shared", stride=stride, bias=bias)
+    return cnn(shape, size, kernels, shared=kind == "shared", stride=stride, **biases)
 
 
 @st.composite

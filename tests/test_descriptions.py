@@ -19,6 +19,7 @@ NETS = [
     fully_connected(5, 3),
     cnn(5, 3, 2, bias=False),
     cnn((4, 5), (2, 3), 2, shared=False, stride=2),
+    cnn(5, 3, 2, output_bias=True),
 ]
 
 

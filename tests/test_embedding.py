@@ -59,7 +59,11 @@ def test_mixing_gives_copies_different_output_weights():
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_splitting_a_kernel_is_critical(shared):
-    for net in (cnn(5, 3, 2, shared=shared), cnn((4, 4), 2, 1, shared=shared, bias=False)):
+    for net in (
+        cnn(5, 3, 2, shared=shared),
+        cnn((4, 4), 2, 1, shared=shared, bias=False),
+        cnn(5, 3, 2, shared=shared, output_bias=True),
+    ):
         params = net.init(std=1.0)
         wide, wide_params = split_kernel(net, params, 0)
         assert_critical(net, params, (wide, wide_params))

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "descriptions": {"networks", "targets", "training"},
     "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},
     "jobs": set(),
-    "presets": {"networks", "targets", "theory", "sweep", "presets"},
+    "presets": {"networks", "targets", "theory", "training", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},
 }
 MAY_USE = {

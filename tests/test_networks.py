@@ -19,6 +19,9 @@ NETWORKS = {
     "image cnn": cnn((4, 5), (2, 3), 2),
     "image cnn without sharing": cnn((4, 4), 2, 2, shared=False),
     "image cnn, stride 2": cnn((5, 5), 3, 2, stride=2),
+    "fully connected, output bias": fully_connected(5, 4, output_bias=True),
+    "cnn, output bias alone": cnn(5, 3, 2, bias=False, output_bias=True),
+    "cnn without sharing, output bias": cnn(5, 3, 2, shared=False, output_bias=True),
 }
 
 
@@ -26,7 +29,7 @@ NETWORKS = {
 def test_the_output_is_the_written_out_sum(net):
     params = net.init(std=0.7, seed=3)
     x = torch.randn(net.input_dim, dtype=torch.float64)
-    total = 0.0
+    total = float(params["c"]) if net.output_bias else 0.0
     for k in range(net.kernels):
         for p, window in enumerate(net.windows):
             row = (k,) if net.shared else (k, p)
@@ -51,7 +54,8 @@ def test_neuron_weights_see_all_inputs_at_once(net):
     x = torch.randn(net.input_dim, dtype=torch.float64)
     seen = torch.cat([x, torch.ones(1, dtype=torch.float64)]) if net.bias else x
     hidden = torch.tanh(net.neuron_weights(params) @ seen)
-    assert torch.allclose(net(params, x), params["a"].flatten() @ hidden, rtol=1e-12)
+    output = params["a"].flatten() @ hidden + (params["c"] if net.output_bias else 0.0)
+    assert torch.allclose(net(params, x), output, rtol=1e-12)
 
 
 def test_parameter_counts_of_the_papers_experiment():

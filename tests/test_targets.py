@@ -49,3 +49,12 @@ def test_bad_requests_are_named():
         draw(paper_target(), 0)
     with pytest.raises(ValueError, match="needs params of shapes"):
         Target(cnn(5, 3, 1), fully_connected(5, 3).init())
+
+
+def test_hmtks_teacher_is_the_papers_target_with_biases():
+    teacher = paper_target(bias=0.3, output_bias=-0.5)
+    inputs = torch.randn(20, 5, dtype=torch.float64)
+    w1 = torch.zeros(3, 5, dtype=torch.float64)
+    for row in range(3):
+        w1[row, row : row + 3] = torch.tensor([0.6, 0.8, 1.0])
+    assert torch.allclose(teacher(inputs), torch.tanh(inputs @ w1.T + 0.3).sum(1) - 0.5)

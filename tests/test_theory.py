@@ -29,6 +29,28 @@ def test_generic_targets_have_the_rank_of_theorems_5_to_7(bias, shape):
         assert exact_rank(*dense) == table.fully_connected
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_an_output_bias_adds_one_tangent_function(bias):
+    biases = {"bias": bias, "output_bias": True}
+    ranks = {
+        cnn(5, 3, 2, **biases): theory.shared_cnn_rank(2, 3, 3, **biases),
+        cnn(5, 3, 2, shared=False, **biases): theory.unshared_cnn_rank(6, 3, **biases),
+        fully_connected(5, 2, **biases): theory.fully_connected_rank(2, 5, **biases),
+    }
+    for net, rank in ranks.items():
+        assert exact_rank(net, net.init(std=1.0)) == rank
+        with_a_silent_kernel = net.init(std=1.0)
+        with_a_silent_kernel["a"][0] = with_a_silent_kernel["w"][0] = 0.0
+        assert exact_rank(net, with_a_silent_kernel) == 1 + (rank - 1) // 2
+
+
+def test_a_constant_is_free_for_an_output_bias():
+    net = fully_connected(3, 2, output_bias=True)
+    params = net.init(std=1.0)
+    closed = theory.fully_connected_rank(2, 3, bias=True, offset=True, output_bias=True)
+    assert exact_rank(net, params) == closed == theory.fully_connected_rank(2, 3, bias=True) + 1
+
+
 def as_fully_connected(net, params):
     """The same function, every kernel padded at every window."""
     wide = fully_connected(net.input_dim, net.neurons, bias=net.bias)

@@ -2,10 +2,10 @@
 
 from types import ModuleType
 
-from llrnb.presets import fig3
+from llrnb.presets import fig3, hmtk
 from llrnb.sweep import Preset
 
-SWEEPS: dict[str, ModuleType] = {"fig3": fig3}
+SWEEPS: dict[str, ModuleType] = {"fig3": fig3, "hmtk": hmtk}
 
 
 def presets_of(sweep: str) -> dict[str, Preset]:

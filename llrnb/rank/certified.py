@@ -178,6 +178,8 @@ def enclosed_tangent(
     by["w"] = np.einsum(sums, slope, seen), np.einsum(sums, slope_error, np.abs(seen))
     if net.bias:
         by["b"] = (slope.sum(-1), slope_error.sum(-1)) if net.shared else (slope, slope_error)
+    if net.output_bias:
+        by["c"] = np.ones(len(inputs)), np.zeros(len(inputs))
     tangent, error = (
         np.concatenate([by[name][part].reshape(len(inputs), -1) for name in params], axis=1)
         for part in (0, 1)

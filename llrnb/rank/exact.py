@@ -30,9 +30,10 @@ class Structure:
     """What the model rank of a network depends on.
 
     C has a row for each free input weight and bias, in the order of the kernels, a kernel's
-    entries, its bias; and a last row, the unit vector of column (0, constant), if a neuron without
-    input weights has a bias. Column `class * (input_dim + 1) + j` is the function sech^2(v . x) x_j
-    of a class, with j = input_dim for the constant. An entry is the exact sum of its terms.
+    entries, its bias; and a last row, the unit vector of column (0, constant), if the output has a
+    bias or a neuron without input weights has one. Column `class * (input_dim + 1) + j` is the
+    function sech^2(v . x) x_j of a class, with j = input_dim for the constant. An entry is the
+    exact sum of its terms.
 
     Attributes:
         classes: for each neuron the number of its class ±v, from 1; 0 without input weights.
@@ -120,7 +121,7 @@ def structure(net: TanhNetwork, params: Params) -> Structure:
         )
     )
     height = first.size * entries
-    if ((classes == 0) & (b != 0)).any():
+    if net.output_bias or ((classes == 0) & (b != 0)).any():
         rows, columns = np.append(rows, height), np.append(columns, net.input_dim)
         terms, height = np.append(terms, 1.0), height + 1
     width = (int(classes.max()) + 1) * coordinates

@@ -66,7 +66,7 @@ def _closed_form(
     """The same for our own networks, each entry written once.
 
     By a[k, p]: tanh(u). By w[k, e]: the sum over p of a[k, p] sech^2(u) x[window p][e], and by
-    b[k]: without the x; not summed if the kernels are not shared.
+    b[k]: without the x; not summed if the kernels are not shared. By c: 1.
     """
     net.check(params)
     if inputs.shape[1:] != (net.input_dim,):
@@ -86,4 +86,6 @@ def _closed_form(
         tangent, begin["w"], begin.get("b", -1), begin["a"], activation.numpy(), a.numpy(),
         inputs.numpy(), np.array(net.windows), net.shared,
     )  # fmt: skip
+    if net.output_bias:
+        tangent[:, begin["c"]] = 1.0
     return torch.from_numpy(tangent)

@@ -27,21 +27,23 @@ _GLANCE = 0.5  # seconds between two reports
 
 
 @njit(nogil=True)
-def _advance(w, a, x, y, seen, shared, rate, tolerance, limit, activation, error, u, v, loss):
+def _advance(w, a, c, x, y, seen, shared, rate, tolerance, limit, activation, error, u, v, loss):
     """Descend in all lanes, for `limit` steps or until a lane with a nonzero rate stops.
 
     Every array has the lanes as its last axis. w (row * entry): a row of input weights for each
-    kernel, or for each kernel and window when they are not shared. a (kernel * window),
-    x (input * sample), y (sample), rate (1), loss (1). seen (window, entry) numbers the inputs of
-    each window. activation (kernel * window * sample), error, u and v (sample) are scratch.
-    Kernels and entries are taken two by two, so that a core always has independent work; their
-    numbers are even. Returns the number of steps made; `loss` then belongs to the current w and a.
+    kernel, or for each kernel and window when they are not shared. a (kernel * window), c (1), or
+    empty without an output bias, x (input * sample), y (sample), rate (1), loss (1).
+    seen (window, entry) numbers the inputs of each window. activation (kernel * window * sample),
+    error, u and v (sample) are scratch. Kernels and entries are taken two by two, so that a core
+    always has independent work; their numbers are even. Returns the number of steps made; `loss`
+    then belongs to the current w, a and c.
     """
     (windows, entries), samples = seen.shape, y.shape[0]
     kernels = a.shape[0] // windows
     for step in range(limit + 1):
+        start = load(c, 0) if len(c) else fill(0.0)
         for s in range(samples):
-            store(error, s, fill(0.0) - load(y, s))
+            store(error, s, start - load(y, s))
         for k in range(0, kernels, 2):
             for p in range(windows):
                 q, r = k * windows + p, (k + 1) * windows + p
@@ -60,6 +62,11 @@ def _advance(w, a, x, y, seen, shared, rate, tolerance, limit, activation, error
             break
         for s in range(samples):
             store(error, s, load(error, s) * fill(2.0 / samples))
+        if len(c):
+            slope = fill(0.0)
+            for s in range(samples):
+                slope = slope + load(error, s)
+            store(c, 0, load(c, 0) - load(rate, 0) * slope)
         # The gradient needs no w, so that shared rows can be updated window by window.
         for k in range(0, kernels, 2):
             for p in range(windows):
@@ -197,6 +204,9 @@ class _Run:
             real[..., net.entries] = initial["b"].reshape(real.shape[:-1])
         a[:, : net.kernels] = initial["a"]
         self.w, self.a = w.reshape(nets, -1), a.reshape(nets, -1)
+        self.c = np.zeros((nets, int(net.output_bias)))
+        if net.output_bias:
+            self.c[:, 0] = initial["c"]
 
         self.loss, self.done = np.empty(nets), np.empty(nets, dtype=np.int64)
         self.made = np.zeros(nets, dtype=np.int64)  # steps made or saved, for the reports
@@ -206,7 +216,7 @@ class _Run:
     def work(self, lanes: int) -> None:
         """One thread: keep the lanes busy until the queue is empty."""
         samples, neurons = self.y.shape[-1], self.a.shape[1]
-        w, a = _lane_array(self.w.shape[1]), _lane_array(neurons)
+        w, a, c = (_lane_array(part.shape[1]) for part in (self.w, self.a, self.c))
         x, y = _lane_array(self.x.shape[-2] * samples), _lane_array(samples)
         rate, loss = _lane_array(1), _lane_array(1)
         scratch = _lane_array(neurons * samples), *(_lane_array(samples) for _ in range(3))
@@ -221,7 +231,7 @@ class _Run:
             except IndexError:
                 return
             own_data = self.x.ndim == 3
-            w[:, lane], a[:, lane] = self.w[i], self.a[i]
+            w[:, lane], a[:, lane], c[:, lane] = self.w[i], self.a[i], self.c[i]
             x[:, lane] = (self.x[i] if own_data else self.x).ravel()
             y[:, lane] = self.y[i] if own_data else self.y
             rate[0, lane] = self.learning_rates[i]
@@ -232,7 +242,7 @@ class _Run:
         while busy and not self.cancelled.is_set():
             limit = min(patience, *(descent.remaining for descent in busy.values()))
             made = _advance(
-                *(w, a, x, y, self.seen, self.net.shared),
+                *(w, a, c, x, y, self.seen, self.net.shared),
                 *(rate, self.tolerance, limit, *scratch, loss),
             )
             for lane, descent in list(busy.items()):
@@ -243,14 +253,14 @@ class _Run:
                 )
                 if status or not descent.remaining:
                     descent.events.popleft()
-                    self.keep(descent, status, w[:, lane], a[:, lane], loss[0, lane])
+                    self.keep(descent, status, w[:, lane], a[:, lane], c[:, lane], loss[0, lane])
                 if status:
                     take(lane)
 
-    def keep(self, descent, status, w, a, loss) -> None:
+    def keep(self, descent, status, w, a, c, loss) -> None:
         """Record a network at a requested step, or for good when it has stopped."""
-        i, params = descent.network, self.unpack(w, a)
-        self.w[i], self.a[i] = w, a
+        i, params = descent.network, self.unpack(w, a, c)
+        self.w[i], self.a[i], self.c[i] = w, a, c
         self.loss[i], self.done[i], self.status[i] = loss, descent.steps, status
         self.made[i] = self.steps if status else descent.steps
         for record, step in enumerate(self.history.steps):
@@ -259,7 +269,7 @@ class _Run:
                 for name, value in params.items():
                     self.history.params[name][record, i] = value
 
-    def unpack(self, w: np.ndarray, a: np.ndarray) -> dict[str, torch.Tensor]:
+    def unpack(self, w: np.ndarray, a: np.ndarray, c: np.ndarray) -> dict[str, torch.Tensor]:
         """Params from the engine's layout, with any leading axes."""
         net, axes = self.net, a.shape[:-1]
         kernels = net.kernels + net.kernels % 2
@@ -268,15 +278,16 @@ class _Run:
             "w": rows[..., : net.kernels, :, : net.entries],
             "b": rows[..., : net.kernels, :, net.entries],
             "a": a.reshape(*axes, kernels, -1)[..., : net.kernels, :],
+            "c": c,
         }
         return {
-            name: torch.from_numpy(arrays[name].reshape(*axes, *shape).copy())
+            name: torch.from_numpy(arrays[name].reshape((*axes, *shape)).copy())
             for name, shape in net.shapes.items()
         }
 
     def outcome(self) -> Training:
         return Training(
-            params=self.unpack(self.w, self.a),
+            params=self.unpack(self.w, self.a, self.c),
             loss=torch.from_numpy(self.loss),
             steps=torch.from_numpy(self.done),
             status=tuple(self.status),
