@@ -71,10 +71,9 @@ def descend(
 class _Batch:
     """The networks and what a step needs, all on the device.
 
-    Neurons come in groups that see the same inputs: one group for each network, or, when kernels
-    are not shared, one for each network and window. Then all preactivations of a group are one
-    matrix product, kernels x entries times entries x columns, with a column for each sample and
-    each window that shares the kernels. A bias is one more entry, which sees a 1.
+    Hidden neurons are laid out as (net, window), kernel, sample, so that everything but tanh and a
+    square is a batched matrix product. Shared kernels are repeated for their windows. A bias is one
+    more entry, which sees a 1.
     """
 
     def __init__(self, net, inputs, outputs, params, rate, tolerance, optimizer) -> None:
@@ -94,37 +93,44 @@ class _Batch:
         self.memory = {
             name: [torch.zeros_like(value) for _ in range(slots)] for name, value in params.items()
         }
+        self.hidden: dict[int, Tensor] = {}  # for each number of samples, memory to work in
 
     def columns_of(self, seen: Tensor) -> Tensor:
-        """Inputs as (net or 1, group, entry, column)."""
-        if self.net.shared:  # a column for each window and sample
-            return seen.permute(0, 3, 2, 1).flatten(2)[:, None]
-        return seen.permute(0, 2, 3, 1)
+        """Inputs as ((net, window), entry, sample)."""
+        columns = seen.permute(0, 2, 3, 1)
+        return columns.expand(len(self.rate), -1, -1, -1).flatten(0, 1).contiguous()
 
     def gradient(self, columns: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Of every network's mean squared error on these samples, and that error."""
+        """Of every network's mean squared error on these samples, and that error.
+
+        With t = tanh(w . x), the slope in w is the sum over samples of a (1 - t^2) error x, which
+        is a (sum of error x - sum of t^2 error x): nothing but t has a hidden neuron's size.
+        """
         net, nets, samples = self.net, len(self.rate), y.shape[-1]
-        w, a = self.params["w"], self.params["a"]
+        w, windows = self.params["w"], len(net.windows)
         if net.bias:
             w = torch.cat([w, self.params["b"][..., None]], dim=-1)
-        w = w[:, None] if net.shared else w.transpose(1, 2)  # (net, group, kernel, entry)
-        t = torch.tanh(w @ columns)  # (net, group, kernel, column)
-        of_window = t.view(nets, net.kernels, -1, samples) if net.shared else t.transpose(1, 2)
-        error = (a[..., None] * of_window).sum(dim=(1, 2)) - y
-        if "c" in self.params:
+        w = w[:, None].expand(-1, windows, -1, -1) if net.shared else w.transpose(1, 2)
+        a = self.params["a"].transpose(1, 2)  # (net, window, kernel)
+        if samples not in self.hidden:
+            self.hidden[samples] = w.new_empty(nets * windows, net.kernels, samples)
+        t = torch.bmm(w.flatten(0, 1), columns, out=self.hidden[samples]).tanh_()
+        every = t.view(nets, -1, samples)
+        error = torch.bmm(a.reshape(nets, 1, -1), every)[:, 0] - y
+        if net.output_bias:
             error = error + self.params["c"][:, None]
         loss = error.square().mean(dim=-1)
         error = error * (2 / samples)
-        gradient = {"a": (of_window @ error[:, None, :, None])[..., 0]}
-        if "c" in self.params:
-            gradient["c"] = error.sum(dim=-1)
-        slope = a[..., None] * (error[:, None, None] * (1 - of_window * of_window))
-        slope = slope.flatten(2)[:, None] if net.shared else slope.transpose(1, 2)
-        by_w = slope @ columns.transpose(-1, -2)  # (net, group, kernel, entry)
-        by_w = by_w[:, 0] if net.shared else by_w.transpose(1, 2)
-        gradient["w"] = by_w[..., : net.entries]
+        by_a = torch.bmm(every, error[..., None]).view(nets, windows, -1).transpose(1, 2)
+        weighted = (columns.view(nets, windows, -1, samples) * error[:, None, None]).flatten(0, 1)
+        by_w = weighted.sum(-1)[:, None] - torch.bmm(t.square_(), weighted.mT)
+        by_w = a[..., None] * by_w.view(nets, windows, net.kernels, -1)
+        by_w = by_w.sum(1) if net.shared else by_w.transpose(1, 2)
+        gradient = {"w": by_w[..., : net.entries], "a": by_a}
         if net.bias:
             gradient["b"] = by_w[..., -1]
+        if net.output_bias:
+            gradient["c"] = error.sum(dim=-1)
         return gradient, loss
 
     def state(self) -> list[Tensor]:
