@@ -47,11 +47,8 @@ OPTIMIZERS = {
 def data(nets=3, samples=9, dim=4, seed=0):
     """Inputs and, for each network, outputs without structure."""
     rng = np.random.default_rng([samples, dim, seed])
-    inputs, outputs = (
-        rng.standard_normal((nets, samples, dim)),
-        rng.standard_normal((nets, samples)),
-    )
-    return torch.from_numpy(inputs), torch.from_numpy(outputs)
+    inputs = torch.from_numpy(rng.standard_normal((nets, samples, dim)))
+    return inputs, torch.from_numpy(rng.standard_normal((nets, samples)))
 
 
 def one_network(network, params, inputs, activation):

@@ -64,7 +64,9 @@ class SignDescent:
     theta <- (1 - learning_rate weight_decay) theta - learning_rate g / (|g| + epsilon)
 
     It is AdamW without a memory. The experiments of the neural-recovery repositories are named
-    after AdamW, but create it anew in each epoch of one step, and so run this.
+    after AdamW, but create it anew in each epoch of one step, and so run this. A neuron whose
+    gradient is zero up to rounding, such as a normalised one that a single sample activates, moves
+    by its rounding errors where they are not small against epsilon.
     """
 
     epsilon: float = 1e-8
