@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "embedding": {"networks", "deep", "rank"},
     "reduction": {"networks", "deep", "rank", "theory"},
     "training": {"networks", "training"},
+    "relu": {"relu", "training"},
     "store": set(),
     "transitions": set(),
     "provenance": set(),

@@ -140,7 +140,7 @@ def _check_engine(engine: str, device: str, options: Mapping) -> None:
     if engine not in ("cpu", "torch"):
         raise ValueError(f"the engine needs to be 'cpu' or 'torch', got {engine!r}")
     if engine == "torch":
-        return _check_device(device)
+        return check_device(device)
     plain = {"optimizer": _PLAIN, "batch_size": None, "precision": "float64"}
     for name, value in {**options, "device": device}.items():
         if value != {**plain, "device": "cpu"}[name]:
@@ -150,7 +150,8 @@ def _check_engine(engine: str, device: str, options: Mapping) -> None:
             )
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise ValueError unless torch knows the device, RuntimeError unless it is here."""
     try:
         kind = torch.device(device).type
     except RuntimeError:

@@ -11,7 +11,7 @@ class GradientDescent:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, momentum=(0, 1), weight_decay=(0, float("inf")))
+        check_bounds(self, momentum=(0, 1), weight_decay=(0, float("inf")))
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, beta1=(0, 1), beta2=(0, 1), weight_decay=(0, float("inf")))
-        _check(self, epsilon=(0, float("inf")))
+        check_bounds(self, beta1=(0, 1), beta2=(0, 1), weight_decay=(0, float("inf")))
+        check_bounds(self, epsilon=(0, float("inf")))
 
 
 Optimizer = GradientDescent | Adam
 
 
-def _check(optimizer: Optimizer, **bounds: tuple[float, float]) -> None:
+def check_bounds(optimizer: object, **bounds: tuple[float, float]) -> None:
+    """Raise ValueError unless low <= value < high for every named field."""
     for name, (low, high) in bounds.items():
         value = getattr(optimizer, name)
         if not low <= value < high:

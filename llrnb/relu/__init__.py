@@ -1,0 +1,1 @@
+"""Two-layer ReLU networks that recover planted neurons: convex programs and gradient training."""
