@@ -1,7 +1,8 @@
 """The torch engine: all networks in one batch of tensor operations, on any device.
 
 A step is a fixed sequence of operations on fixed tensors. On a GPU a run of steps is captured once
-as a graph and replayed, so that no step waits for Python; elsewhere the same steps are called.
+as a graph and replayed, so that no step waits for Python; elsewhere the same steps are called, with
+so many networks at a time that their activations stay in a core's cache.
 """
 
 from collections.abc import Callable
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from llrnb.networks import Params, TanhNetwork
 from llrnb.training.optimizers import Adam, Optimizer
-from llrnb.training.outcome import BLOWN_UP, Training, empty_history, stopped
+from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
 
 # Steps between two questions whether every network has stopped; on a GPU a question waits.
 _PATIENCE = 100
+
+# Activations of the networks that a processor trains at a time.
+_TOGETHER = 2**17
 
 
 def descend(
@@ -36,6 +40,38 @@ def descend(
     report: Callable[[int], None],
 ) -> Training:
     """Train every network; see `llrnb.train`."""
+    nets, of_each = len(seeds), net.neurons * inputs.shape[-2]
+    together = max(1, _TOGETHER // of_each) if torch.device(device).type == "cpu" else nets
+    own_data = inputs.ndim == 3
+    parts = []
+    for first in range(0, nets, together):
+        some = slice(first, first + together)
+        data = (inputs[some], outputs[some]) if own_data else (inputs, outputs)
+        parts.append(
+            _descend(
+                net,
+                *data,
+                {name: value[some] for name, value in initial.items()},
+                learning_rates[some],
+                steps=steps,
+                tolerance=tolerance,
+                record_at=record_at,
+                device=device,
+                optimizer=optimizer,
+                batch_size=batch_size,
+                seeds=seeds[some],
+                precision=precision,
+                report=lambda made, before=steps * first: report(before + made),
+            )
+        )
+    return _joined(parts)
+
+
+def _descend(
+    net, inputs, outputs, initial, learning_rates, *,
+    steps, tolerance, record_at, device, optimizer, batch_size, seeds, precision, report,
+) -> Training:  # fmt: skip
+    """Train these networks together."""
     data = [part.to(device, precision) for part in (inputs, outputs)]
     params = {name: value.to(device, precision, copy=True) for name, value in initial.items()}
     rate = torch.as_tensor(learning_rates, device=device, dtype=precision)
@@ -66,6 +102,20 @@ def descend(
     )
     found = {name: value.double().cpu() for name, value in params.items()}
     return Training(found, loss, run.done.cpu(), status, history)
+
+
+def _joined(parts: list[Training]) -> Training:
+    """The networks of all parts, in order."""
+    pasts = [part.history for part in parts]
+    names = parts[0].params
+    past = {name: torch.cat([past.params[name] for past in pasts], dim=1) for name in names}
+    return Training(
+        {name: torch.cat([part.params[name] for part in parts]) for name in names},
+        torch.cat([part.loss for part in parts]),
+        torch.cat([part.steps for part in parts]),
+        tuple(status for part in parts for status in part.status),
+        History(pasts[0].steps, past, torch.cat([past.loss for past in pasts], dim=1)),
+    )
 
 
 class _Batch:
