@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "provenance": set(),
     "descriptions": {"networks", "targets", "training"},
     "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},
+    "relu": {"relu"},
     "jobs": set(),
     "presets": {"networks", "targets", "theory", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},
@@ -33,6 +34,7 @@ MAY_USE = {
     "numba": {"training", "rank"},
     "llvmlite": {"training"},
     "pyarrow": {"store"},
+    "cvxpy": {"relu"},
     "papermill": {"sweep"},
     "distributed": {"sweep"},
 }

@@ -1,0 +1,1 @@
+"""ReLU networks as convex programs: planted neurons, activation patterns, recovery."""
