@@ -8,11 +8,12 @@ Any such basis gives the same program; here W_j = R_j^-1 of a QR decomposition D
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.linalg.lapack import dpotrf, dtrtri
 
 from llrnb.relu.arrangements import Problem
 
+Weights = Float[np.ndarray, "input block"]
 ILL_CONDITIONED = 1e-3  # A Cholesky factor with a smaller ratio of pivots gives way to an SVD.
 
 
@@ -34,22 +35,22 @@ class Blocks:
     support: tuple[int, ...]
     target: Float[np.ndarray, "input neuron"]
 
-    def neurons(self, weights: Float[np.ndarray, "input block"]) -> Float[np.ndarray, "sample block"]:
+    def neurons(self, weights: Weights) -> Float[np.ndarray, "sample block"]:
         """X W_j w_j for every block: what its neuron sees, active or not."""
         return self.inputs @ self.to_inputs(weights)
 
-    def pull(self, values: Float[np.ndarray, "sample block"]) -> Float[np.ndarray, "input block"]:
+    def pull(self, values: Float[np.ndarray, "sample block"]) -> Weights:
         """W_j^T X^T t_j for every block, the transpose of `neurons`."""
         pulled = self.inputs.T @ values
         if self.factors is None:
             return pulled
         return np.matmul(pulled.T[:, None, :], self.factors)[:, 0].T
 
-    def output(self, weights: Float[np.ndarray, "input block"]) -> Float[np.ndarray, " sample"]:
+    def output(self, weights: Weights) -> Float[np.ndarray, " sample"]:
         """A w = sum_j A_j w_j."""
         return np.einsum("nb,nb->n", self.masks, self.neurons(weights))
 
-    def correlate(self, dual: Float[np.ndarray, " sample"]) -> Float[np.ndarray, "input block"]:
+    def correlate(self, dual: Float[np.ndarray, " sample"]) -> Weights:
         """A_j^T λ for every block."""
         return self.pull(self.masks * dual[:, None])
 
@@ -62,21 +63,19 @@ class Blocks:
         """A_s = [A_j of every planted neuron]."""
         return np.hstack([self.block(j) for j in self.support])
 
-    def planted(self) -> Float[np.ndarray, "input block"]:
+    def planted(self) -> Weights:
         """The planted weights in their blocks, 0 elsewhere."""
         weights = np.zeros((self.inputs.shape[1], self.masks.shape[1]))
         weights[:, list(self.support)] = self.target
         return weights
 
-    def to_inputs(self, weights: Float[np.ndarray, "input block"]) -> Float[np.ndarray, "input block"]:
+    def to_inputs(self, weights: Weights) -> Weights:
         """W_j w_j: weights on the inputs."""
         if self.factors is None:
             return weights
         return np.matmul(self.factors, weights.T[:, :, None])[:, :, 0].T
 
-    def from_inputs(
-        self, weights: Float[np.ndarray, "input block"]
-    ) -> Float[np.ndarray, "input block"]:
+    def from_inputs(self, weights: Weights) -> Weights:
         """The coordinates of weights on the inputs: U_j^T D_j X v_j, the inverse of `to_inputs`."""
         if self.factors is None:
             return weights
@@ -93,11 +92,11 @@ class Blocks:
             total[np.ix_(active, active)] += basis @ basis.T
         return total
 
-    def without(self, dropped: np.ndarray) -> "Blocks":
-        """The blocks that are not in a boolean mask, which marks none of the planted ones."""
+    def without(self, dropped: Bool[np.ndarray, " block"]) -> "Blocks":
+        """The blocks that are not dropped; the planted ones too, if they are kept."""
         number = np.cumsum(~dropped) - 1
         factors = None if self.factors is None else self.factors[~dropped]
-        support = tuple(int(number[j]) for j in self.support)
+        support = tuple(int(number[j]) for j in self.support if not dropped[j])
         return Blocks(self.inputs, self.masks[:, ~dropped], factors, support, self.target)
 
 
