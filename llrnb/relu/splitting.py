@@ -17,15 +17,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.linalg import norm
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from llrnb.relu.blocks import Blocks
 from llrnb.relu.isometry import STRICT, certificate, directions
 
 RATE = 15.0  # the penalty ρ, for planted weights of unit length
+# The exact program's rates, each from the iteration on: small ones find certificates sooner, large
+# ones solutions, and one may stall where another does not.
+EXACT_RATES = {1: 6.0, 301: 60.0, 1001: 2.0, 2501: 200.0}
 RELAXATION = 1.8
 CHECK_EVERY = 10
 CHEAPER = 1e-6  # by how much, relatively, a point must undercut the planted weights
+NEAR = 1e-3  # the residuals of a point whose cost to repair is known, up to the next factor
+SAFETY = 3.0
 CONVERGED = 1e-6  # the residuals of a solution
 
 
@@ -57,7 +63,7 @@ def relaxed_splitting(
     """
     solve = symmetric_solver(parts.gram())
     proof = Proof(parts)
-    rate = RATE / proof.cost * len(parts.support)
+    rate = RATE
     groups = np.zeros((parts.inputs.shape[1], parts.masks.shape[1]))
     scaled = np.zeros_like(groups)  # the dual of w = z, over ρ
     for iteration in range(1, limit + 1):
@@ -100,10 +106,12 @@ def exact_splitting(
     """
     cones = Cones(parts, linear_unit)
     proof = Proof(parts, cones)
-    rate = RATE / proof.cost * len(parts.support)
+    rate = EXACT_RATES[1]
     groups, slack = cones.zeros()
     scaled, pressed = cones.zeros()  # the duals of w = z and of the cones, over ρ
     for iteration in range(1, limit + 1):
+        change = rate / EXACT_RATES.get(iteration, rate)
+        rate, scaled, pressed = rate / change, scaled * change, pressed * change
         point, sides, multiplier = cones.project(groups - scaled, slack - pressed, outputs)
         moved = RELAXATION * point + (1 - RELAXATION) * groups + scaled
         raised = RELAXATION * sides + (1 - RELAXATION) * slack + pressed
@@ -113,9 +121,19 @@ def exact_splitting(
             continue
         if noise_free and proof.exact(-rate * multiplier, -rate * pressed):
             return Run("dual certificate", parts.planted(), iteration)
-        gap = max(np.abs(point - groups).max(), np.abs(sides - slack).max())
-        if max(gap, np.abs(groups - before).max()) < CONVERGED:
-            return Run("converged", cones.difference(groups), iteration)
+        off, beyond = point - groups, sides - slack
+        # What making z and t feasible may cost, by the multipliers of their equations.
+        repair = rate * (norm(scaled) * norm(off) + norm(pressed) * norm(beyond))
+        cost = column_norms(groups).sum() + SAFETY * repair
+        solution = cones.difference(groups)
+        residual = max(
+            np.abs(off).max(), np.abs(beyond).max(), rate * np.abs(groups - before).max()
+        )
+        distance = np.abs(solution - parts.planted()).max()
+        if noise_free and residual < NEAR and cost < (1 - CHEAPER) * proof.cost:
+            return Run("converged", solution, iteration)
+        if residual < np.clip(distance / 10_000, CONVERGED / 100, CONVERGED * 10):
+            return Run("converged", solution, iteration)
     return Run("iteration limit", cones.difference(groups), limit)
 
 
@@ -129,15 +147,26 @@ class Cones:
         self.first = int(linear_unit)
         self.parts = parts
         self.gates = parts.without(np.arange(parts.masks.shape[1]) == 0) if linear_unit else parts
-        self.signs = 2 * self.gates.masks - 1
+        self.signs = self._signs()
         inputs, factors = parts.inputs, self.gates.factors
-        size = np.sum(inputs**2) / inputs.shape[1] if factors is None else 1.0
-        self.weight = 1 / size  # so that cones and norms weigh alike, whatever the scale of X
-        product = inputs.T @ inputs * self.weight
-        if factors is not None:
-            product = np.matmul(factors.transpose(0, 2, 1), product @ factors)
+        if factors is None:
+            product = inputs.T @ (self.signs[:, :1] ** 2 * inputs)
+        else:
+            seen = np.abs(self.signs.T)[:, :, None] * (inputs @ factors)
+            product = np.matmul(seen.transpose(0, 2, 1), seen)
         self.inverse = np.linalg.inv(np.eye(inputs.shape[1]) + product)
         self.solve = symmetric_solver(self._gram())
+
+    def _signs(self) -> np.ndarray:
+        """S_j, each side of a cone scaled so that its normal has length sqrt(d / n)."""
+        parts = self.gates
+        samples, dim = parts.inputs.shape
+        if parts.factors is None:
+            lengths = np.linalg.norm(parts.inputs, axis=1)[:, None]
+        else:
+            lengths = np.linalg.norm(parts.inputs @ parts.factors, axis=2).T
+        lengths = np.where(lengths > 1e-10 * lengths.max(initial=0), lengths, np.inf)
+        return (2 * parts.masks - 1) * np.sqrt(dim / samples) / lengths
 
     def zeros(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights, and cone sides, of zeros."""
@@ -159,7 +188,7 @@ class Cones:
         halves = np.split(weights[:, first:], 2, axis=1)
         targets = np.split(sides, 2, axis=1)
         free = [
-            self._damp(half + self.weight * parts.pull(self.signs * target))
+            self._damp(half + parts.pull(self.signs * target))
             for half, target in zip(halves, targets, strict=True)
         ]
         seen = [parts.neurons(half) for half in free]
@@ -185,10 +214,7 @@ class Cones:
     ) -> tuple[np.ndarray, np.ndarray]:
         """±A_j^T λ + (S_j X W_j)^T τ_j for both signs."""
         correlation = self.gates.correlate(dual)
-        lifts = [
-            self.weight * self.gates.pull(self.signs * part)
-            for part in np.split(pressure, 2, axis=1)
-        ]
+        lifts = [self.gates.pull(self.signs * part) for part in np.split(pressure, 2, axis=1)]
         return correlation + lifts[0], lifts[1] - correlation
 
     def _damp(self, weights: np.ndarray) -> np.ndarray:

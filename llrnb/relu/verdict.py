@@ -32,6 +32,7 @@ class Reason(StrEnum):
     ISOMETRY = "isometry"  # the neural isometry condition holds
     CERTIFICATE = "dual certificate"  # another λ proves recovery
     CHEAPER = "cheaper feasible point"  # other weights fit and are shorter
+    TIE = "tie"  # another pattern carries a planted neuron at the same cost
     ALL_ONES = "all-ones pattern"  # a gate that is always open repeats the linear unit
     SHARED = "shared pattern"  # two planted neurons have one group of variables
     TOO_FEW = "too few samples"  # the planted blocks alone fit with shorter weights
@@ -92,6 +93,8 @@ def recover(
     if problem.shared:
         return Verdict("not recovered", Reason.SHARED)
     parts = blocks(problem)
+    if form == "exact" and not _inside(problem, parts):
+        return Verdict("not recovered", Reason.TOO_FEW)
     if method == "cvxpy":
         return _by_solver(problem, parts, form, tolerance)
     verdict = _by_proof(problem, parts, form) if problem.planted.noise == 0 else None
@@ -109,6 +112,8 @@ def _by_proof(problem: Problem, parts: Blocks, form: str) -> Verdict | None:
         # In the exact program the open gate may carry the planted weights only inside its cone.
         if form == "relaxed" or response.min() >= 0 or response.max() <= 0:
             return Verdict("not recovered", Reason.ALL_ONES)
+    if _tied(parts, form):
+        return Verdict("not recovered", Reason.TIE)
     dual = least_certificate(parts)
     exact_skip = skip and form == "exact"
     largest, exists = certificate(_without_repeats(parts) if exact_skip else parts, dual)
@@ -175,6 +180,36 @@ def _without_repeats(parts: Blocks) -> Blocks:
     repeated = parts.masks.all(axis=0)
     repeated[0] = False  # the linear unit itself
     return parts.without(repeated)
+
+
+def _tied(parts: Blocks, form: str) -> bool:
+    """Whether another block makes some planted neuron's output with weights no longer than its own.
+
+    For orthonormal blocks: whether the output lies in the range of another one; in the exact
+    program, with weights in the cone of that block.
+    """
+    if parts.factors is None:
+        return False
+    for j, target in zip(parts.support, directions(parts).T, strict=True):
+        weights = parts.correlate(parts.block(j) @ target)
+        tied = np.linalg.norm(weights, axis=0) >= 1 - STRICT
+        if form == "exact":
+            tied &= (parts.neurons(weights) * (2 * parts.masks - 1)).min(axis=0) >= -STRICT
+        if np.delete(tied, j).any():
+            return True
+    return False
+
+
+def _inside(problem: Problem, parts: Blocks) -> bool:
+    """Whether the planted weights, in the blocks' coordinates, lie inside the cones.
+
+    They do not where an orthonormal block of few active samples has lost a part of them.
+    """
+    if problem.network == "skip":
+        return True
+    support = list(parts.support)
+    sides = parts.neurons(parts.planted())[:, support] * (2 * parts.masks[:, support] - 1)
+    return bool(sides.min() > 0)
 
 
 def _wanted(parts: Blocks) -> Float[np.ndarray, " entry"]:
