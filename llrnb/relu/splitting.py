@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.linalg import norm
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.optimize import nnls
 
 from llrnb.relu.blocks import Blocks
-from llrnb.relu.isometry import STRICT, certificate, directions
+from llrnb.relu.isometry import MISFIT, STRICT, certificate, directions
 
 RATE = 15.0  # the penalty ρ, for planted weights of unit length
 # The exact program's rates, each from the iteration on: small ones find certificates sooner, large
@@ -217,6 +218,20 @@ class Cones:
         lifts = [self.gates.pull(self.signs * part) for part in np.split(pressure, 2, axis=1)]
         return correlation + lifts[0], lifts[1] - correlation
 
+    def least_slope(self, dual: Float[np.ndarray, " sample"], gate: int) -> float:
+        """The least ||A_j^T λ + (S_j X W_j)^T τ|| over all τ >= 0, for one pattern."""
+        sides = (
+            self.gates.inputs
+            if self.gates.factors is None
+            else (self.gates.inputs @ self.gates.factors[gate])
+        )
+        sides = self.signs[:, gate, None] * sides
+        slope = self.gates.block(gate).T @ dual
+        try:
+            return float(nnls(sides.T, -slope)[1])
+        except RuntimeError:  # the iteration limit
+            return np.inf
+
     def _damp(self, weights: np.ndarray) -> np.ndarray:
         """(1 + (X W_j)^T X W_j)^-1 w_j."""
         if self.inverse.ndim == 2:
@@ -256,9 +271,14 @@ class Proof:
     ) -> bool:
         """The same with the cones: ||±A_j^T λ + (S_j X W_j)^T τ_j|| < 1."""
         dual = self.moved(dual)
-        misfit = np.abs(self.planted.T @ dual - self.wanted).max()
-        slopes = np.stack([column_norms(slope) for slope in self.cones.slopes(dual, pressure)])
-        return bool(misfit < 1e-8 and slopes[:, ~self.settled].max(initial=0) < 1 - STRICT)
+        if np.abs(self.planted.T @ dual - self.wanted).max() > MISFIT:
+            return False
+        for sign, slope in zip((1, -1), self.cones.slopes(dual, pressure), strict=True):
+            sizes = np.where(self.settled, 0.0, column_norms(slope))
+            for j in np.argsort(-sizes)[: np.count_nonzero(sizes >= 1 - STRICT)]:
+                if self.cones.least_slope(sign * dual, j) >= 1 - STRICT:
+                    return False
+        return True
 
     @property
     def settled(self) -> Bool[np.ndarray, " gate"]:
