@@ -56,8 +56,11 @@ class Blocks:
 
     def block(self, number: int) -> Float[np.ndarray, "sample input"]:
         """A_j."""
-        active = self.masks[:, number, None] * self.inputs
-        return active if self.factors is None else active @ self.factors[number]
+        return self.masks[:, number, None] * self.neuron(number)
+
+    def neuron(self, number: int) -> Float[np.ndarray, "sample input"]:
+        """X W_j."""
+        return self.inputs if self.factors is None else self.inputs @ self.factors[number]
 
     def planted_blocks(self) -> Float[np.ndarray, "sample entry"]:
         """A_s = [A_j of every planted neuron]."""
@@ -98,6 +101,19 @@ class Blocks:
         factors = None if self.factors is None else self.factors[~dropped]
         support = tuple(int(number[j]) for j in self.support if not dropped[j])
         return Blocks(self.inputs, self.masks[:, ~dropped], factors, support, self.target)
+
+    def completed(self) -> tuple["Blocks", Weights]:
+        """Invertible factors, with the directions that D_j X does not see; 1 for the others.
+
+        Such directions cost nothing in a normalised network, but move the inactive samples.
+        """
+        factors, costly = self.factors.copy(), np.any(self.factors != 0, axis=1).T.astype(float)
+        for factor, seen in zip(factors, costly.T, strict=True):
+            if not seen.all():
+                rank = int(seen.sum())
+                size = np.linalg.norm(factor[:, :rank], axis=0).min() if rank else 1.0
+                factor[:, rank:] = size * np.linalg.qr(factor[:, :rank], "complete")[0][:, rank:]
+        return Blocks(self.inputs, self.masks, factors, self.support, self.target), costly
 
 
 def blocks(problem: Problem) -> Blocks:

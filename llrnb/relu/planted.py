@@ -139,8 +139,8 @@ class Planted:
         noise: σ.
 
     Raises:
-        ValueError: another word, NaN or infinite data, data that are constant in every sample,
-            negative noise, or shapes that do not fit.
+        ValueError: another word, NaN or infinite data, data that are all the same number,
+            or negative noise.
     """
 
     inputs: Float[np.ndarray, "sample input"]
@@ -151,9 +151,6 @@ class Planted:
 
     def __post_init__(self) -> None:
         one_of(Labels, "labels", self.labels)
-        shapes = self.inputs.shape, self.weights.shape, self.outputs.shape
-        if self.weights.shape[0] != self.dim or self.outputs.shape[0] != self.samples:
-            raise ValueError(f"inputs, weights and outputs do not fit together: shapes {shapes}")
         for name in ("inputs", "weights", "outputs"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"planted {name} need finite numbers, got NaN or infinity")

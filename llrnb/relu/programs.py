@@ -123,21 +123,31 @@ def skip(problem: Problem, form: str, beta: float, solver: str) -> Solution:
 
 
 def normalised(problem: Problem, form: str, beta: float, solver: str) -> Solution:
-    """min sum_j ||w_j|| + ||w'_j|| s.t. sum_j U_j (w_j - w'_j) = y, S_j X R_j^-1 w_j >= 0, and w'.
+    """min sum_j ||D_j X v_j|| + ||D_j X v'_j|| s.t. sum_j D_j X (v_j - v'_j) = y, and the cones.
 
-    U_j is an orthonormal basis of the range of D_j X = U_j R_j. The solution is R_j^-1 w_j.
-    (Eq. 16; relaxed Eq. 17, regularised Eq. 212.)
+    With D_j X = U_j R_j and w_j = R_j v_j these are sum_j U_j (w_j - w'_j) = y, at the cost of
+    sum_j ||w_j|| + ||w'_j||, and S_j X R_j^-1 w_j >= 0. (Eq. 16; relaxed Eq. 17, regularised
+    Eq. 212.) What D_j X does not see of v_j, if its rank is less than d, only helps with the cone.
     """
-    y, D, parts = problem.planted.outputs, problem.patterns.astype(float), blocks(problem)
+    X, y, D, parts = (
+        problem.planted.inputs,
+        problem.planted.outputs,
+        problem.patterns.astype(float),
+        blocks(problem),
+    )
+    S = 2 * D - 1
+    if form != "relaxed":
+        parts, costly = parts.completed()
     U = np.hstack([parts.block(j) for j in range(D.shape[1])])
-    W, V = _pair(problem.planted.dim, D.shape[1], form)
+    W, V = _pair(X.shape[1], D.shape[1], form)
 
     fit = U @ cp.vec(W - V, order="F")
-    cost = cp.sum(cp.norm(W, axis=0)) + cp.sum(cp.norm(V, axis=0))
-    cones = []
+    cost, cones = cp.sum(cp.norm(W, axis=0)), []
     if form != "relaxed":
-        seen = problem.planted.inputs @ parts.factors  # X R_j^-1
-        C = block_diag((2 * D.T - 1)[:, :, None] * seen, format="csr")
+        C = block_diag(S.T[:, :, None] * (X @ parts.factors), format="csr")  # S_j X R_j^-1
+        cost = cp.sum(
+            cp.norm(cp.multiply(costly, W), axis=0) + cp.norm(cp.multiply(costly, V), axis=0)
+        )
         cones = [C @ cp.vec(W, order="F") >= 0, C @ cp.vec(V, order="F") >= 0]
 
     objective, status = _minimise(fit, y, cost, cones, form, beta, solver)

@@ -31,6 +31,7 @@ EXACT_RATES = {1: 6.0, 301: 60.0, 1001: 2.0, 2501: 200.0}
 RELAXATION = 1.8
 CHECK_EVERY = 10
 CHEAPER = 1e-6  # by how much, relatively, a point must undercut the planted weights
+FREE = 1e6  # how heavily a slope weighs along which a group may move without cost
 NEAR = 1e-3  # the residuals of a point whose cost to repair is known, up to the next factor
 SAFETY = 3.0
 CONVERGED = 1e-6  # the residuals of a solution
@@ -111,31 +112,34 @@ def exact_splitting(
     groups, slack = cones.zeros()
     scaled, pressed = cones.zeros()  # the duals of w = z and of the cones, over ρ
     for iteration in range(1, limit + 1):
-        change = rate / EXACT_RATES.get(iteration, rate)
-        rate, scaled, pressed = rate / change, scaled * change, pressed * change
+        if iteration in EXACT_RATES:
+            change = EXACT_RATES[iteration] / rate
+            rate, scaled, pressed = rate * change, scaled / change, pressed / change
         point, sides, multiplier = cones.project(groups - scaled, slack - pressed, outputs)
         moved = RELAXATION * point + (1 - RELAXATION) * groups + scaled
         raised = RELAXATION * sides + (1 - RELAXATION) * slack + pressed
-        before, groups, slack = groups, shrink(moved, 1 / rate), np.maximum(raised, 0)
+        before, groups, slack = groups, cones.shrink(moved, 1 / rate), np.maximum(raised, 0)
         scaled, pressed = moved - groups, np.minimum(raised, 0)
         if iteration % CHECK_EVERY:
             continue
         if noise_free and proof.exact(-rate * multiplier, -rate * pressed):
             return Run("dual certificate", parts.planted(), iteration)
+        solution = cones.difference(groups)
         off, beyond = point - groups, sides - slack
+        step = rate * np.abs(groups - before).max()
+        residual = max(np.abs(off).max(), np.abs(beyond).max(), step)
         # What making z and t feasible may cost, by the multipliers of their equations.
         repair = rate * (norm(scaled) * norm(off) + norm(pressed) * norm(beyond))
-        cost = column_norms(groups).sum() + SAFETY * repair
-        solution = cones.difference(groups)
-        residual = max(
-            np.abs(off).max(), np.abs(beyond).max(), rate * np.abs(groups - before).max()
-        )
-        distance = np.abs(solution - parts.planted()).max()
-        if noise_free and residual < NEAR and cost < (1 - CHEAPER) * proof.cost:
-            return Run("converged", solution, iteration)
-        if residual < np.clip(distance / 10_000, CONVERGED / 100, CONVERGED * 10):
+        cost = cones.cost(groups) + SAFETY * repair
+        cheaper = noise_free and residual < NEAR and cost < (1 - CHEAPER) * proof.cost
+        if cheaper or residual < _accuracy(np.abs(solution - parts.planted()).max()):
             return Run("converged", solution, iteration)
     return Run("iteration limit", cones.difference(groups), limit)
+
+
+def _accuracy(distance: float) -> float:
+    """How small residuals tell a solution, at some distance, from the planted weights."""
+    return min(max(distance / 10_000, CONVERGED / 100), CONVERGED * 10)
 
 
 class Cones:
@@ -148,6 +152,9 @@ class Cones:
         self.first = int(linear_unit)
         self.parts = parts
         self.gates = parts.without(np.arange(parts.masks.shape[1]) == 0) if linear_unit else parts
+        self.costly = np.ones((parts.inputs.shape[1], self.gates.masks.shape[1]))
+        if parts.factors is not None:
+            self.gates, self.costly = self.gates.completed()
         self.signs = self._signs()
         inputs, factors = parts.inputs, self.gates.factors
         if factors is None:
@@ -208,24 +215,39 @@ class Cones:
     ) -> Float[np.ndarray, "input block"]:
         """w_0, then w - w'."""
         positive, negative = np.split(weights[:, self.first :], 2, axis=1)
-        return np.hstack([weights[:, : self.first], positive - negative])
+        return np.hstack([weights[:, : self.first], self.costly * (positive - negative)])
+
+    def shrink(
+        self, weights: Float[np.ndarray, "input group"], amount: float
+    ) -> Float[np.ndarray, "input group"]:
+        """Shorten every group by an amount, as far as it costs anything."""
+        costly = self._costly()
+        return shrink(weights * costly, amount) + weights * (1 - costly)
+
+    def cost(self, weights: Float[np.ndarray, "input group"]) -> float:
+        """The sum of the groups' norms."""
+        return float(column_norms(weights * self._costly()).sum())
+
+    def _costly(self) -> Float[np.ndarray, "input group"]:
+        """1 for every coordinate that counts in a group's norm, 0 for the others."""
+        return np.hstack([np.ones((len(self.costly), self.first)), self.costly, self.costly])
 
     def slopes(
         self, dual: Float[np.ndarray, " sample"], pressure: Float[np.ndarray, "sample side"]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """±A_j^T λ + (S_j X W_j)^T τ_j for both signs."""
+        """±A_j^T λ + (S_j X W_j)^T τ_j for both signs.
+
+        A coordinate without cost needs slope 0, so it is multiplied by a large number.
+        """
+        weight = np.where(self.costly > 0, 1.0, FREE)
         correlation = self.gates.correlate(dual)
         lifts = [self.gates.pull(self.signs * part) for part in np.split(pressure, 2, axis=1)]
-        return correlation + lifts[0], lifts[1] - correlation
+        return weight * (correlation + lifts[0]), weight * (lifts[1] - correlation)
 
     def least_slope(self, dual: Float[np.ndarray, " sample"], gate: int) -> float:
         """The least ||A_j^T λ + (S_j X W_j)^T τ|| over all τ >= 0, for one pattern."""
-        sides = (
-            self.gates.inputs
-            if self.gates.factors is None
-            else (self.gates.inputs @ self.gates.factors[gate])
-        )
-        sides = self.signs[:, gate, None] * sides
+        weight = np.where(self.costly[:, gate] > 0, 1.0, FREE)
+        sides = self.signs[:, gate, None] * self.gates.neuron(gate) * weight
         slope = self.gates.block(gate).T @ dual
         try:
             return float(nnls(sides.T, -slope)[1])
@@ -276,7 +298,7 @@ class Proof:
         for sign, slope in zip((1, -1), self.cones.slopes(dual, pressure), strict=True):
             sizes = np.where(self.settled, 0.0, column_norms(slope))
             for j in np.argsort(-sizes)[: np.count_nonzero(sizes >= 1 - STRICT)]:
-                if self.cones.least_slope(sign * dual, j) >= 1 - STRICT:
+                if self.cones.least_slope(sign * dual, int(j)) >= 1 - STRICT:
                     return False
         return True
 

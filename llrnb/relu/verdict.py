@@ -93,8 +93,6 @@ def recover(
     if problem.shared:
         return Verdict("not recovered", Reason.SHARED)
     parts = blocks(problem)
-    if form == "exact" and not _inside(problem, parts):
-        return Verdict("not recovered", Reason.TOO_FEW)
     if method == "cvxpy":
         return _by_solver(problem, parts, form, tolerance)
     verdict = _by_proof(problem, parts, form) if problem.planted.noise == 0 else None
@@ -198,18 +196,6 @@ def _tied(parts: Blocks, form: str) -> bool:
         if np.delete(tied, j).any():
             return True
     return False
-
-
-def _inside(problem: Problem, parts: Blocks) -> bool:
-    """Whether the planted weights, in the blocks' coordinates, lie inside the cones.
-
-    They do not where an orthonormal block of few active samples has lost a part of them.
-    """
-    if problem.network == "skip":
-        return True
-    support = list(parts.support)
-    sides = parts.neurons(parts.planted())[:, support] * (2 * parts.masks[:, support] - 1)
-    return bool(sides.min() > 0)
 
 
 def _wanted(parts: Blocks) -> Float[np.ndarray, " entry"]:
