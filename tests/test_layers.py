@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "provenance": set(),
     "descriptions": {"networks", "targets", "training"},
     "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},
+    "relu": {"relu"},
     "jobs": set(),
     "presets": {"networks", "targets", "theory", "training", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},
@@ -34,6 +35,7 @@ MAY_USE = {
     "numba": {"training", "rank"},
     "llvmlite": {"training"},
     "pyarrow": {"store"},
+    "cvxpy": {"relu"},
     "papermill": {"sweep"},
     "distributed": {"sweep"},
 }

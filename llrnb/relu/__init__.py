@@ -1,1 +1,44 @@
-"""Two-layer ReLU networks that recover planted neurons: convex programs and gradient training."""
+"""Two-layer ReLU networks and planted neurons: convex programs, recovery, gradient training."""
+
+from llrnb.relu.arrangements import (
+    Problem,
+    cover_probability,
+    has_all_ones,
+    pose,
+    sample_patterns,
+)
+from llrnb.relu.isometry import Isometry, isometry
+from llrnb.relu.mixture import Mixture, Separation, separation, unit_means
+from llrnb.relu.planted import Planted, data_matrix, plant, planted_weights
+from llrnb.relu.programs import Solution, SolverFailed, solve
+from llrnb.relu.training import AdamW, ReluTraining, SignDescent, predict_relu, train_relu
+from llrnb.relu.verdict import Reason, Verdict, recover
+
+__all__ = [
+    "AdamW",
+    "Isometry",
+    "Mixture",
+    "Planted",
+    "Problem",
+    "Reason",
+    "ReluTraining",
+    "Separation",
+    "SignDescent",
+    "Solution",
+    "SolverFailed",
+    "Verdict",
+    "cover_probability",
+    "data_matrix",
+    "has_all_ones",
+    "isometry",
+    "plant",
+    "planted_weights",
+    "pose",
+    "predict_relu",
+    "recover",
+    "sample_patterns",
+    "separation",
+    "solve",
+    "train_relu",
+    "unit_means",
+]

@@ -1,0 +1,131 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from llrnb.relu import (
+    Planted,
+    arrangements,
+    cover_probability,
+    data_matrix,
+    has_all_ones,
+    isometry,
+    plant,
+    pose,
+    recover,
+    sample_patterns,
+)
+
+
+def stream(seed=0):
+    return np.random.default_rng(seed)
+
+
+def cone_is_open(inputs, signs):
+    """Whether some u has signs * (X u) >= 1."""
+    sides = -signs[:, None] * inputs
+    free = np.zeros(inputs.shape[1])
+    return linprog(free, A_ub=sides, b_ub=-np.ones(len(sides)), bounds=(None, None)).status == 0
+
+
+@pytest.mark.parametrize(("samples", "dim"), [(3, 2), (6, 2), (5, 3), (4, 4), (3, 5)])
+def test_covers_count_is_the_number_of_patterns(samples, dim):
+    """Cover: 2 sum_{i < d} C(n - 1, i) of the 2^n sign patterns occur."""
+    inputs = data_matrix(samples, dim, "gaussian", stream(1))
+    every = np.array(list(product([-1.0, 1.0], repeat=samples)))
+    opened = sum(cone_is_open(inputs, signs) for signs in every)
+    assert opened == cover_probability(samples, dim) * 2**samples
+    assert sample_patterns(inputs, 20_000, stream())[0].shape[1] == opened
+
+
+def test_covers_probability_is_how_often_samples_lie_in_a_half_space():
+    hits = [has_all_ones(data_matrix(9, 4, "gaussian", stream(s))) for s in range(1500)]
+    expected = cover_probability(9, 4)
+    assert abs(np.mean(hits) - expected) < 4 * np.sqrt(expected * (1 - expected) / 1500)
+
+
+@pytest.mark.parametrize("dim", [1, 4, 10, 100])
+def test_covers_probability_is_one_half_at_twice_the_dimension(dim):
+    assert cover_probability(2 * dim, dim) == 0.5
+    assert cover_probability(dim, dim) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "cubic", "whitened", "cubic whitened"])
+def test_the_hull_and_the_linear_program_agree_on_half_spaces(kind):
+    for seed in range(40):
+        dim = 2 + seed % 12
+        inputs = data_matrix(2 * dim + seed % 3 - 1, dim, kind, stream(seed))
+        assert has_all_ones(inputs) == arrangements._half_space(inputs / np.abs(inputs).max())
+
+
+def test_samples_in_special_position_are_decided_too():
+    zero_row = np.array([[1.0, 0.0], [0.0, 0.0], [0.5, 1.0]])
+    assert has_all_ones(zero_row)  # a sample at 0 is active in every pattern
+    opposite = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    assert has_all_ones(opposite)  # u = e_2 has X u = (0, 0, 1)
+    assert not has_all_ones(np.vstack([np.eye(2), -np.eye(2)]))
+    assert not has_all_ones(np.zeros((3, 2)))
+
+
+def test_fewer_samples_than_inputs_always_lie_in_a_half_space():
+    assert all(has_all_ones(data_matrix(5, 5 + s % 3, "cubic", stream(s))) for s in range(10))
+
+
+def test_patterns_are_distinct_and_include_the_planted_ones():
+    inputs = data_matrix(8, 3, "gaussian", stream())
+    weights = stream(1).standard_normal((3, 4))
+    patterns, index = sample_patterns(inputs, 200, stream(2), include=weights)
+    assert np.array_equal(patterns[:, index], inputs @ weights >= 0)
+    assert len({tuple(column) for column in patterns.T}) == patterns.shape[1]
+    assert patterns.shape[1] <= 2 * sum([1, 7, 21])
+
+
+def test_equal_directions_share_one_pattern():
+    inputs = data_matrix(8, 3, "gaussian", stream())
+    patterns, index = sample_patterns(inputs, 0, stream(), include=np.ones((3, 2)))
+    assert patterns.shape[1] == 1 and index.tolist() == [0, 0]
+
+
+def test_a_problem_has_the_all_ones_pattern_once_if_it_exists():
+    for seed in range(30):
+        problem = pose(plant(10, 5, seed=seed), "skip", patterns=5 + 10 * seed)
+        assert problem.patterns.all(axis=0).sum() == problem.all_ones
+        assert problem.all_ones == has_all_ones(problem.planted.inputs)
+
+
+def test_a_problem_draws_as_many_directions_as_samples_but_at_least_50():
+    assert pose(plant(300, 20), "skip").patterns.shape[1] == 300
+    assert 40 < pose(plant(20, 10), "skip").patterns.shape[1] <= 51
+
+
+@pytest.mark.parametrize("network", ["plain", "normalised"])
+def test_the_support_is_where_the_planted_patterns_are(network):
+    labels = {"plain": "relu", "normalised": "normalised"}[network]
+    problem = pose(plant(20, 4, labels=labels, neurons=3), network)
+    active = problem.planted.inputs @ problem.planted.weights >= 0
+    assert np.array_equal(problem.patterns[:, list(problem.support)], active)
+    assert pose(plant(20, 4), "skip").support == ()
+
+
+def test_planted_neurons_with_one_pattern_are_not_recovered():
+    weights = np.array([[1.0, 1.0], [0.0, 1e-9]])
+    inputs = data_matrix(12, 2, "gaussian", stream())
+    outputs = np.maximum(inputs @ weights, 0).sum(axis=1)
+    problem = pose(Planted(inputs, weights, outputs, "relu"), "plain")
+    assert problem.shared and problem.support == (0, 0)
+    for method in ("fast", "cvxpy"):
+        verdict = recover(problem, "exact", method)
+        assert (verdict.outcome, str(verdict.reason)) == ("not recovered", "shared pattern")
+    assert isometry(problem).condition == "NIC-k"
+
+
+def test_a_problem_says_which_data_it_needs():
+    with pytest.raises(ValueError, match="skip network needs linear labels, got relu ones"):
+        pose(plant(6, 2, labels="relu"), "skip")
+    with pytest.raises(ValueError, match="on 6 inputs needs 6 samples, got 5"):
+        pose(plant(5, 6, labels="normalised"), "normalised")
+    with pytest.raises(ValueError, match="network needs one of plain, skip, normalised, got 'deep"):
+        pose(plant(6, 2), "deep")
+    with pytest.raises(ValueError, match="patterns need at least 1 direction, got -1"):
+        pose(plant(6, 2), "skip", patterns=-1)
