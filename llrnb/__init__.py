@@ -17,6 +17,7 @@ from llrnb.rank import (
     series_rank,
     tangent_matrix,
 )
+from llrnb.relu import isometry, plant, pose, recover
 from llrnb.training import Status, Training, train
 
 __version__ = "0.1.0"
@@ -31,10 +32,14 @@ __all__ = [
     "embedding",
     "exact_rank",
     "fully_connected",
+    "isometry",
     "local_linear_fit",
     "matrix_rank",
     "numerical_rank",
+    "plant",
+    "pose",
     "predict",
+    "recover",
     "reduction",
     "relative_error",
     "series_rank",

@@ -25,7 +25,6 @@ MAY_IMPORT = {
     "provenance": set(),
     "descriptions": {"networks", "targets", "training"},
     "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},
-    "relu": {"relu"},
     "jobs": set(),
     "presets": {"networks", "targets", "theory", "training", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},

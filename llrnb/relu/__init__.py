@@ -10,7 +10,6 @@ from llrnb.relu.arrangements import (
 from llrnb.relu.isometry import Isometry, isometry
 from llrnb.relu.mixture import Mixture, Separation, separation, unit_means
 from llrnb.relu.planted import Planted, data_matrix, plant, planted_weights
-from llrnb.relu.programs import Solution, SolverFailed, solve
 from llrnb.relu.training import AdamW, ReluTraining, SignDescent, predict_relu, train_relu
 from llrnb.relu.verdict import Reason, Verdict, recover
 
@@ -24,8 +23,6 @@ __all__ = [
     "ReluTraining",
     "Separation",
     "SignDescent",
-    "Solution",
-    "SolverFailed",
     "Verdict",
     "cover_probability",
     "data_matrix",
@@ -38,7 +35,6 @@ __all__ = [
     "recover",
     "sample_patterns",
     "separation",
-    "solve",
     "train_relu",
     "unit_means",
 ]

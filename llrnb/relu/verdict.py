@@ -16,7 +16,6 @@ from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import Blocks, blocks
 from llrnb.relu.isometry import STRICT, certificate, directions, least_certificate
 from llrnb.relu.planted import one_of
-from llrnb.relu.programs import solve
 from llrnb.relu.splitting import Run, exact_splitting, relaxed_splitting
 
 Form = Literal["relaxed", "exact"]
@@ -156,6 +155,8 @@ def _verdict(run: Run, parts: Blocks, tolerance: float) -> Verdict:
 
 def _by_solver(problem: Problem, parts: Blocks, form: str, tolerance: float) -> Verdict:
     """The verdict of a convex solver's solution, w_j and w'_j compared each."""
+    from llrnb.relu.programs import solve  # here, because cvxpy takes a second to import
+
     solution = solve(problem, form)
     halves = [solution.positive, solution.negative]
     if solution.skip is not None:
