@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "transitions": set(),
     "provenance": set(),
     "descriptions": {"networks", "targets", "training"},
-    "sweep": {"networks", "targets", "descriptions", "training", "store", "sweep"},
+    "sweep": {"networks", "targets", "descriptions", "training", "relu", "store", "sweep"},
     "jobs": set(),
     "presets": {"networks", "targets", "theory", "training", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},

@@ -2,10 +2,10 @@
 
 from types import ModuleType
 
-from llrnb.presets import fig3, hmtk
+from llrnb.presets import fig3, hmtk, relu
 from llrnb.sweep import Preset
 
-SWEEPS: dict[str, ModuleType] = {"fig3": fig3, "hmtk": hmtk}
+SWEEPS: dict[str, ModuleType] = {"fig3": fig3, "hmtk": hmtk, "relu": relu}
 
 
 def presets_of(sweep: str) -> dict[str, Preset]:

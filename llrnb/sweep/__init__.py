@@ -1,4 +1,4 @@
-"""Sweeps: a preset in, a table out with one row per trained network.
+"""Sweeps: a preset in, a table out with one row per trained network or planted problem.
 
 `run` computes a preset here and now; `launch` cuts it into jobs for a Dask cluster, stores every
 cell as it is finished, and goes on where an earlier launch stopped.
@@ -7,12 +7,15 @@ cell as it is finished, and goes on where an earlier launch stopped.
 import pandas as pd
 
 from llrnb.sweep.driver import Progress, SweepFailed, collect, launch, on_device, status
-from llrnb.sweep.plan import PHYSICS, Cell, Preset, key_of
-from llrnb.sweep.recovery import Recovery, Together, best_rate, means, options, train_cell
+from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, phase_cell
+from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
+from llrnb.sweep.recovery import Recovery, best_rate, means, options, train_cell
 
 __all__ = [
+    "NOT_RUN",
     "PHYSICS",
     "Cell",
+    "PhaseDiagram",
     "Preset",
     "Progress",
     "Recovery",
@@ -25,17 +28,18 @@ __all__ = [
     "means",
     "on_device",
     "options",
+    "phase_cell",
     "run",
     "status",
     "train_cell",
 ]
 
 
-def run(preset: Recovery | Together) -> pd.DataFrame:
-    """Train everything in a preset in this process, and store nothing.
+def run(preset: Preset) -> pd.DataFrame:
+    """Compute everything in a preset in this process, and store nothing.
 
     Returns:
-        The rows of `train_cell`, cell by cell.
+        The rows of `train_cell` or `phase_cell`, cell by cell.
     """
-    cells = (train_cell(**cell.parameters) for cell in preset.cells())
+    cells = (preset.compute(**cell.parameters) for cell in preset.cells())
     return pd.concat(cells, ignore_index=True)

@@ -126,8 +126,13 @@ def on_device(preset: Preset, device: str) -> list[Cell]:
     """A preset's cells; for a GPU, with the torch engine."""
     if device not in ("cpu", "cuda"):
         raise ValueError(f"the device needs to be 'cpu' or 'cuda', got {device!r}")
-    gpu = {"engine": "torch", "device": "cuda"} if device == "cuda" else {}
-    return [replace(cell, parameters={**cell.parameters, **gpu}) for cell in preset.cells()]
+    cells = preset.cells()
+    if device == "cpu":
+        return cells
+    if any("device" not in cell.parameters for cell in cells):
+        raise ValueError(f"the {preset.notebook} sweep runs on device 'cpu' only, got {device!r}")
+    gpu = {"engine": "torch", "device": device}
+    return [replace(cell, parameters={**cell.parameters, **gpu}) for cell in cells]
 
 
 def failure(folder: Path, cell: Cell) -> str | None:

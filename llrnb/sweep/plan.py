@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+import pandas as pd
+
 from llrnb import store
 
 # Raise this when a change of the package changes any row: then no stored row counts as done.
@@ -50,6 +52,29 @@ class Preset(Protocol):
     along: str
 
     def cells(self) -> list[Cell]: ...
+
+    def compute(self, **cell) -> pd.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several presets of one kind as one sweep; their variants tell the rows apart."""
+
+    presets: tuple[Preset, ...]
+
+    @property
+    def notebook(self) -> str:
+        return self.presets[0].notebook
+
+    @property
+    def along(self) -> str:
+        return self.presets[0].along
+
+    def cells(self) -> list[Cell]:
+        return [cell for preset in self.presets for cell in preset.cells()]
+
+    def compute(self, **cell) -> pd.DataFrame:
+        return self.presets[0].compute(**cell)
 
 
 @dataclass(frozen=True)

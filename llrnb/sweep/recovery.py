@@ -67,6 +67,11 @@ class Recovery:
     notebook = "recovery"  # of llrnb/jobs
     along = "samples"  # a job may take several cells that differ in this parameter only
 
+    @staticmethod
+    def compute(**cell) -> pd.DataFrame:
+        """The rows of a cell."""
+        return train_cell(**cell)
+
     def cells(self) -> list[Cell]:
         """Everything to train, as parameters of `train_cell`."""
         target = describe_target(self.target)
@@ -212,19 +217,6 @@ def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> di
     }
     default = signature(train_cell).parameters
     return {name: value for name, value in given.items() if value != default[name].default}
-
-
-@dataclass(frozen=True)
-class Together:
-    """Several presets as one sweep; their variants tell the rows apart."""
-
-    presets: tuple[Recovery, ...]
-
-    notebook = Recovery.notebook
-    along = Recovery.along
-
-    def cells(self) -> list[Cell]:
-        return [cell for preset in self.presets for cell in preset.cells()]
 
 
 def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:

@@ -1,0 +1,204 @@
+"""The phase diagrams of Part II: planted ReLU problems on a grid of sample sizes and dimensions."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from inspect import signature
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import torch
+
+from llrnb.relu import metrics
+from llrnb.relu import training as descent
+from llrnb.relu.arrangements import pose
+from llrnb.relu.isometry import isometry
+from llrnb.relu.planted import data_matrix, plant
+from llrnb.relu.verdict import recover
+from llrnb.sweep.plan import Cell
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class PhaseDiagram:
+    """Which planted problems to pose and what to ask of them; a cell is one (n, d).
+
+    Attributes:
+        task: "recovery" (a verdict), "isometry" (the condition's value), "solution" (the convex
+            program's distances from the truth) or "descent" (those of a trained network).
+        network: "plain", "skip" or "normalised".
+        samples: sample sizes n.
+        dims: input dimensions d.
+        trials: independent instances of each (n, d).
+        form: of the convex program: "relaxed", "exact" or "regularised".
+        neurons, data, weights, noise: as in `llrnb.relu.plant`.
+        steps: of a descent, by sign descent on one more neurons than samples.
+        seconds: a guess at the time of an instance with n = 100, d = 50.
+        variant: a name for the rows, to tell presets apart in one table.
+    """
+
+    task: str
+    network: str
+    samples: tuple[int, ...]
+    dims: tuple[int, ...]
+    trials: int
+    form: str = "relaxed"
+    neurons: int = 1
+    data: str = "gaussian"
+    weights: str = "random"
+    noise: float = 0.0
+    steps: int = 400
+    seconds: float = 0.02
+    variant: str = ""
+
+    notebook = "phase"  # of llrnb/jobs
+    along = "samples"
+
+    @staticmethod
+    def compute(**cell) -> pd.DataFrame:
+        """The rows of a cell."""
+        return phase_cell(**cell)
+
+    def cells(self) -> list[Cell]:
+        """Everything to pose, as parameters of `phase_cell`."""
+        fields = asdict(self)
+        seconds = fields.pop("seconds") * self.trials
+        fields = {name: fields[name] for name in signature(phase_cell).parameters if name != "dim"}
+        grid = product(self.dims, self.samples)
+        return [
+            Cell({**fields, "dim": dim, "samples": samples}, seconds * (samples / 100) ** 2)
+            for dim, samples in grid
+        ]
+
+
+def phase_cell(
+    *,
+    variant: str,
+    task: str,
+    network: str,
+    samples: int,
+    dim: int,
+    trials: int,
+    form: str,
+    neurons: int,
+    data: str,
+    weights: str,
+    noise: float,
+    steps: int,
+) -> pd.DataFrame:
+    """Pose the problems of one (n, d) and do the task on each.
+
+    An instance depends on n, d, its trial and the kinds of data, weights and labels alone.
+
+    Returns:
+        One row per trial: variant, task, network, form, data, weights, neurons, noise, samples,
+        dim, trial; outcome; and by the task
+
+        recovery: reason, iterations; the outcome is the verdict's;
+        isometry: value, valid; the outcome is "holds" or "fails";
+        solution: weight_distance, test_distance, test_mse, cosine, other_norm, residual;
+        descent: weight_distance, test_distance, test_mse, cosine, other_norm, train_loss.
+
+        The outcome of a problem that cannot be posed, because n < d in a normalised network, is
+        "not run", which is no verdict, and its other values are missing.
+
+    Raises:
+        ValueError: another task, or as `plant` and `recover`.
+    """
+    tasks = {
+        "recovery": _verdict,
+        "isometry": _isometry,
+        "solution": _solution,
+        "descent": _descent,
+    }
+    if task not in tasks:
+        raise ValueError(f"the task needs to be one of {list(tasks)}, got {task!r}")
+    labels = {"plain": "relu", "skip": "linear", "normalised": "normalised"}[network]
+    rows = pd.DataFrame({"trial": range(trials)}).assign(
+        variant=variant, task=task, network=network, form=form, data=data, weights=weights,
+        neurons=neurons, noise=noise, samples=samples, dim=dim,
+    )  # fmt: skip
+    if network == "normalised" and samples < dim:
+        return rows.assign(outcome=NOT_RUN)
+    planted = [
+        plant(
+            samples, dim, labels=labels, neurons=neurons, data=data, weights=weights, noise=noise,
+            seed=trial,
+        )
+        for trial in range(trials)
+    ]  # fmt: skip
+    fresh = [
+        data_matrix(samples, dim, data, np.random.default_rng([samples, dim, trial, 2]))
+        for trial in range(trials)
+    ]
+    found = tasks[task](planted, fresh, network=network, form=form, steps=steps)
+    return rows.join(pd.DataFrame(found))
+
+
+def _verdict(planted, fresh, *, network, form, **_) -> list[dict]:
+    verdicts = [recover(pose(p, network, seed=trial), form) for trial, p in enumerate(planted)]
+    return [
+        {"outcome": v.outcome, "reason": str(v.reason), "iterations": v.iterations}
+        for v in verdicts
+    ]
+
+
+def _isometry(planted, fresh, *, network, **_) -> list[dict]:
+    found = [isometry(pose(p, network, seed=trial)) for trial, p in enumerate(planted)]
+    return [
+        {"outcome": "holds" if one.holds else "fails", "value": one.value, "valid": one.valid}
+        for one in found
+    ]
+
+
+def _solution(planted, fresh, *, network, form, **_) -> list[dict]:
+    rows = []
+    for trial, (truth, inputs) in enumerate(zip(planted, fresh, strict=True)):
+        problem = pose(truth, network, seed=trial)
+        found = metrics.solution(problem, form)
+        off = metrics.predictions(problem, found, inputs) - truth(inputs)
+        measures: dict[str, Callable] = {
+            name: getattr(metrics, name)
+            for name in ("weight_distance", "cosine", "other_norm", "residual")
+        }
+        rows.append(
+            {
+                "outcome": found.status,
+                "test_distance": float(np.linalg.norm(off)),
+                "test_mse": float(np.mean(off**2)),
+                **{name: measure(problem, found) for name, measure in measures.items()},
+            }
+        )
+    return rows
+
+
+def _descent(planted, fresh, *, network, steps, **_) -> list[dict]:
+    inputs, outputs, weights, test_inputs, truth = (
+        torch.from_numpy(np.stack(part))
+        for part in (
+            [p.inputs for p in planted],
+            [p.outputs for p in planted],
+            [p.weights for p in planted],
+            fresh,
+            [p(x) for p, x in zip(planted, fresh, strict=True)],
+        )
+    )
+    run = descent.train_relu(network, inputs, outputs, seeds=range(len(planted)), steps=steps)
+    guesses = descent.predict_relu(network, run.params, test_inputs)
+    goal = weights.sum(dim=-1)
+    if network == "skip":
+        linear = run.params["alpha0"][:, None] * run.params["w0"]
+        cosine = torch.nn.functional.cosine_similarity(linear, goal)
+    else:
+        cosine = torch.full((len(planted),), torch.nan)
+    columns = {
+        "weight_distance": descent.weight_distance(network, run.params, weights, inputs),
+        "test_distance": descent.test_distance(guesses, truth),
+        "test_mse": descent.test_mse(guesses, truth),
+        "cosine": cosine,
+        "other_norm": (run.params["W"] * run.params["alpha"][:, None]).flatten(1).norm(dim=1),
+        "train_loss": run.loss,
+    }
+    table = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
+    return table.assign(outcome="trained").to_dict("records")
