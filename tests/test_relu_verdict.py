@@ -14,7 +14,7 @@ NEAR = {
     "normalised relaxed, one": ("normalised", "relaxed", "random", 1, (1.0, 1.4)),
     "normalised relaxed, two": ("normalised", "relaxed", "random", 2, (3.0, 5.0)),
     "normalised exact, one": ("normalised", "exact", "random", 1, (1.0, 1.5)),
-    "normalised exact, two": ("normalised", "exact", "opposite", 2, (2.4, 4.4)),
+    "normalised exact, two": ("normalised", "exact", "random", 2, (2.4, 4.4)),
     "plain relaxed": ("plain", "relaxed", "random", 1, (2.0, 8.0)),
     "plain exact": ("plain", "exact", "random", 1, (1.5, 4.0)),
 }
@@ -77,7 +77,7 @@ def test_weights_that_keep_every_sample_active_are_not_recovered_by_an_open_gate
 
 
 def test_few_samples_recover_only_a_direction_of_their_row_space():
-    inside = posed("skip", 10, 30, weights="smallest singular")
+    inside = posed("skip", 10, 30, weights="smallest singular", seed=2)
     outside = posed("skip", 10, 30, weights="random")
     for method in ("fast", "cvxpy"):
         assert recover(inside, "exact", method).recovered
