@@ -138,6 +138,15 @@ def test_every_group_counts_not_only_the_planted_ones():
         assert not recover(doubled, "relaxed", method).recovered
 
 
+@pytest.mark.parametrize("form", ["relaxed", "exact"])
+def test_a_neuron_that_another_pattern_carries_as_well_is_not_recovered(form):
+    """Hardly more samples than inputs: some U_j of few active samples has the outputs in range."""
+    problem = posed("normalised", 12, 9, seed=24167)
+    fast, solved = recover(problem, form, "fast"), recover(problem, form, "cvxpy")
+    assert (fast.outcome, str(fast.reason)) == ("not recovered", "tie")
+    assert not solved.recovered
+
+
 def test_a_wrong_word_is_named():
     problem = posed("skip", 10, 3)
     with pytest.raises(ValueError, match="form needs one of relaxed, exact, got 'approx'"):
