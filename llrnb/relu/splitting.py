@@ -9,7 +9,9 @@ slowly, but a verdict on the planted weights needs no convergence. Every ten ite
   to A_s^T λ = ŵ_s; it remains to see ||A_j^T λ|| < 1 on the other blocks ("relaxed"), or
   ||±A_j^T λ + (S_j X W_j)^T τ_j|| < 1 for multipliers τ_j >= 0 of the cones ("exact").
 
-Only where neither turns up do the iterations run until they converge.
+Only where neither turns up do the iterations run until they converge. The exact program's iterates
+are feasible only in the limit; there a point counts as cheaper, and the run as converged, once it
+undercuts the planted weights by more than its repair should cost. That is no proof.
 """
 
 from collections.abc import Callable

@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import null_space
+from scipy.optimize import linprog
 
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import Blocks, blocks
@@ -35,7 +37,7 @@ class Reason(StrEnum):
     ALL_ONES = "all-ones pattern"  # a gate that is always open repeats the linear unit
     SHARED = "shared pattern"  # two planted neurons have one group of variables
     TOO_FEW = "too few samples"  # the planted blocks alone fit with shorter weights
-    CONVERGED = "converged"  # the splitting ended at a solution, which was compared
+    CONVERGED = "converged"  # the splitting came to a solution, close enough to compare
     SOLVED = "solved"  # so did the convex solver
     LIMIT = "iteration limit"  # of the splitting
 
@@ -192,11 +194,27 @@ def _tied(parts: Blocks, form: str) -> bool:
     for j, target in zip(parts.support, directions(parts).T, strict=True):
         weights = parts.correlate(parts.block(j) @ target)
         tied = np.linalg.norm(weights, axis=0) >= 1 - STRICT
-        if form == "exact":
-            tied &= (parts.neurons(weights) * (2 * parts.masks - 1)).min(axis=0) >= -STRICT
-        if np.delete(tied, j).any():
+        tied[j] = False
+        if form == "relaxed" and tied.any():
+            return True
+        if any(_fits_cone(parts, int(i), weights[:, i]) for i in np.flatnonzero(tied)):
             return True
     return False
+
+
+def _fits_cone(parts: Blocks, number: int, weights: Float[np.ndarray, " input"]) -> bool:
+    """Whether weights of a block lie in its cone, up to directions that D_j X does not see."""
+    factor = parts.factors[number]
+    sides = (2 * parts.masks[:, number] - 1)[:, None] * parts.inputs
+    unseen = np.column_stack([null_space(factor.T), np.zeros(len(factor))])  # at least a column
+    found = linprog(
+        np.zeros(unseen.shape[1]),
+        A_ub=-sides @ unseen,
+        b_ub=sides @ (factor @ weights) + STRICT,
+        bounds=(None, None),
+        method="highs",
+    )
+    return found.status == 0
 
 
 def _wanted(parts: Blocks) -> Float[np.ndarray, " entry"]:
