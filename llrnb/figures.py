@@ -1,6 +1,6 @@
 """From a table and an axes to a picture: no files, and no number of theory typed by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -192,3 +192,72 @@ def network_diagram(
     axes.set_aspect("equal")
     axes.margins(0.15)
     axes.axis("off")
+
+
+def phase_diagram(
+    table: pd.DataFrame,
+    *,
+    label: str,
+    lines: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    boundary: float | None = 0.5,
+    share: bool = True,
+) -> plt.Figure:
+    """Sample size n across, dimension d up, colour for the value; one panel per variant.
+
+    Args:
+        table: columns variant, samples, dim and value, one row for each (n, d) of a variant. Where
+            the value is missing the panel is hatched.
+        label: of the colours.
+        lines: for each label, n as a function of d, drawn over all panels.
+        boundary: the level at which values are outlined; None for no outline.
+        share: whether values are shares, from 0 to 1; else the colours are logarithmic.
+    """
+    variants = list(dict.fromkeys(table["variant"]))
+    rows = -(-len(variants) // 2) if len(variants) > 1 else 1
+    columns = min(len(variants), 2)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(3.6 * columns + 1, 2.6 * rows + 0.3), sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    values = table["value"].to_numpy(float)
+    positive = values[np.isfinite(values) & (values > 0)]
+    low = max(positive.min(initial=1.0), positive.max(initial=1.0) * 1e-4)
+    norm = Normalize(0, 1) if share else LogNorm(low, positive.max(initial=1.0))
+    for axes, variant in zip(grid.flat, variants, strict=False):
+        panel = table[table["variant"] == variant].pivot(
+            index="dim", columns="samples", values="value"
+        )
+        colours = _phase_panel(axes, panel, norm=norm, boundary=boundary)
+        for number, (name, line) in enumerate((lines or {}).items()):
+            dims = np.linspace(panel.index.min(), panel.index.max(), 50)
+            axes.plot(line(dims), dims, color="white", linewidth=3, scalex=False, scaley=False)
+            axes.plot(
+                line(dims), dims, color=COLOURS[1 + number], linestyle="--", label=name,
+                scalex=False, scaley=False,
+            )  # fmt: skip
+        axes.set_title(variant)
+    for axes in grid.flat[len(variants) :]:
+        axes.remove()
+    for axes in grid[-1]:
+        axes.set_xlabel("sample size n")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("dimension d")
+    if lines:
+        grid[0, 0].legend(loc="upper left", frameon=True, framealpha=0.9)
+    figure.colorbar(colours, ax=grid, label=label, extend="neither" if share else "min")
+    return figure
+
+
+def _phase_panel(
+    axes: Axes, panel: pd.DataFrame, *, norm: Normalize, boundary: float | None
+) -> ScalarMappable:
+    """Colours on a grid of dimensions (rows) and sample sizes (columns)."""
+    axes.patch.set(hatch="////", edgecolor="0.75", facecolor="white")
+    samples, dims = panel.columns.to_numpy(float), panel.index.to_numpy(float)
+    shown = panel.clip(lower=norm.vmin)
+    colours = axes.pcolormesh(samples, dims, shown, norm=norm, cmap="viridis", shading="nearest")
+    if boundary is not None and min(panel.shape) > 1:
+        axes.contour(
+            samples, dims, panel.fillna(0), levels=[boundary], colors="black", linewidths=1.2
+        )
+    return colours

@@ -14,7 +14,7 @@ from llrnb.relu.planted import VANISHING, responses
 from llrnb.relu.programs import Solution, solve
 from llrnb.relu.splitting import relaxed_splitting
 
-_LIMIT = 20_000  # iterations
+_LIMIT = 5000  # iterations
 
 
 def solution(problem: Problem, form: str = "relaxed") -> Solution:

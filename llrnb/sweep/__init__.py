@@ -7,7 +7,7 @@ cell as it is finished, and goes on where an earlier launch stopped.
 import pandas as pd
 
 from llrnb.sweep.driver import Progress, SweepFailed, collect, launch, on_device, status
-from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, phase_cell
+from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
 from llrnb.sweep.recovery import Recovery, best_rate, means, options, train_cell
 
@@ -21,6 +21,7 @@ __all__ = [
     "Recovery",
     "SweepFailed",
     "Together",
+    "averages",
     "best_rate",
     "collect",
     "key_of",
@@ -30,6 +31,7 @@ __all__ = [
     "options",
     "phase_cell",
     "run",
+    "shares",
     "status",
     "train_cell",
 ]

@@ -24,6 +24,7 @@ from llrnb import store
 from llrnb.sweep.plan import Cell, Job, Preset, jobs
 
 _PATIENCE = 10.0  # seconds, for a scheduler to answer
+_KERNEL_STARTS = 3  # of a job whose kernel does not come up
 
 
 class SweepFailed(Exception):
@@ -243,18 +244,23 @@ def run_notebook(name: str, parameters: dict, executed: str) -> None:
     known = papermill.inspect_notebook(notebook)
     if unknown := set(parameters) - set(known):
         raise RuntimeError(f"{name}.ipynb needs parameters among {list(known)}, got {unknown}")
-    try:
-        papermill.execute_notebook(
-            notebook,
-            executed,
-            parameters,
-            progress_bar=False,
-            log_output=False,
-            extra_arguments=["--IPKernelApp.log_level=50"],
-        )
-    except papermill.PapermillExecutionError as error:
-        # Its own type does not survive the way to the driver.
-        raise RuntimeError(_plain(str(error))) from None
+    for attempt in range(_KERNEL_STARTS):
+        try:
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                parameters,
+                progress_bar=False,
+                log_output=False,
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
+            break
+        except papermill.PapermillExecutionError as error:
+            # Its own type does not survive the way to the driver.
+            raise RuntimeError(_plain(str(error))) from None
+        except RuntimeError as error:  # now and then two kernels choose one port
+            if "before replying" not in str(error) or attempt == _KERNEL_STARTS - 1:
+                raise
     Path(executed).unlink(missing_ok=True)
 
 

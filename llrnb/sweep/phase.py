@@ -136,6 +136,39 @@ def phase_cell(
     return rows.join(pd.DataFrame(found))
 
 
+def shares(table: pd.DataFrame, outcome: str = "recovered") -> pd.DataFrame:
+    """For every variant and (n, d), the share of its trials with an outcome.
+
+    Returns:
+        Columns variant, samples, dim, trials, value (the share of those that were run and decided;
+        missing if there is none), undecided and not_run (counts).
+    """
+    by = table.assign(
+        value=(table["outcome"] == outcome).astype(float),
+        undecided=table["outcome"] == "undecided",
+        not_run=table["outcome"] == NOT_RUN,
+    )
+    by.loc[by["undecided"] | by["not_run"], "value"] = np.nan
+    groups = by.groupby(["variant", "samples", "dim"], sort=False)
+    return groups.agg(
+        trials=("trial", "size"),
+        value=("value", "mean"),
+        undecided=("undecided", "sum"),
+        not_run=("not_run", "sum"),
+    ).reset_index()
+
+
+def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """For every variant and (n, d), the mean of a metric over its trials.
+
+    Returns:
+        Columns variant, samples, dim, trials (those that were run), value, sem (the standard error
+        of the mean).
+    """
+    groups = table.groupby(["variant", "samples", "dim"], sort=False)[metric]
+    return groups.agg(trials="count", value="mean", sem="sem").reset_index()
+
+
 def _verdict(planted, fresh, *, network, form, **_) -> list[dict]:
     verdicts = [recover(pose(p, network, seed=trial), form) for trial, p in enumerate(planted)]
     return [
