@@ -244,7 +244,7 @@ def phase_diagram(
         axes.set_ylabel("dimension d")
     if lines:
         grid[0, 0].legend(loc="upper left", frameon=True, framealpha=0.9)
-    figure.colorbar(colours, ax=grid, label=label, extend="neither" if share else "min")
+    figure.colorbar(colours, ax=figure.axes, label=label, extend="neither" if share else "min")
     return figure
 
 

@@ -91,3 +91,32 @@ def test_a_network_diagram_has_a_line_per_weight_and_a_circle_per_neuron():
     assert axes.lines[1].get_linewidth() == max(line.get_linewidth() for line in axes.lines) == 5
     assert axes.lines[0].get_color() == figures.BLUE
     assert axes.lines[1].get_color() == figures.VERMILION
+
+
+def test_a_phase_diagram_has_a_panel_per_variant_and_hatches_what_is_missing():
+    table = pd.DataFrame(
+        [
+            {"variant": variant, "samples": n, "dim": d,
+             "value": np.nan if n < d else float(n >= 2 * d)}
+            for variant in ("one", "two", "three") for n in (10, 20, 40) for d in (10, 20)
+        ]
+    )  # fmt: skip
+    figure = figures.phase_diagram(table, label="share", lines={"n = 2d": lambda d: 2 * d})
+    *panels, bar = figure.axes
+    assert [axes.get_title("left") for axes in panels] == ["one", "two", "three"]
+    shown = panels[0].collections[0].get_array()
+    assert np.array_equal(np.ma.filled(shown, -1), [[0, 1, 1], [-1, 0, 1]])
+    assert panels[0].patch.get_hatch()
+    assert panels[0].lines[-1].get_xdata()[[0, -1]].tolist() == [20, 40]
+    assert bar.get_ylabel() == "share"
+    plt.close(figure)
+
+
+def test_a_phase_diagram_of_distances_has_logarithmic_colours():
+    table = pd.DataFrame(
+        [{"variant": "", "samples": n, "dim": d, "value": 1 / n} for n in (1, 10) for d in (1, 2)]
+    )
+    figure = figures.phase_diagram(table, label="distance", share=False, boundary=None)
+    norm = figure.axes[0].collections[0].norm
+    assert (norm.vmin, norm.vmax) == (0.1, 1.0)
+    plt.close(figure)
