@@ -238,8 +238,9 @@ def phase_diagram(
         axes.set_title(variant)
     for axes in grid.flat[len(variants) :]:
         axes.remove()
-    for axes in grid[-1]:
+    for axes in grid.flat[len(variants) - columns : len(variants)]:  # the lowest of each column
         axes.set_xlabel("sample size n")
+        axes.tick_params(labelbottom=True)
     for axes in grid[:, 0]:
         axes.set_ylabel("dimension d")
     if lines:

@@ -103,7 +103,7 @@ def test_a_phase_diagram_has_a_panel_per_variant_and_hatches_what_is_missing():
     )  # fmt: skip
     figure = figures.phase_diagram(table, label="share", lines={"n = 2d": lambda d: 2 * d})
     *panels, bar = figure.axes
-    assert [axes.get_title("left") for axes in panels] == ["one", "two", "three"]
+    assert [axes.get_title() for axes in panels] == ["one", "two", "three"]
     shown = panels[0].collections[0].get_array()
     assert np.array_equal(np.ma.filled(shown, -1), [[0, 1, 1], [-1, 0, 1]])
     assert panels[0].patch.get_hatch()
