@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def summary(records: Sequence[Mapping[str, str]]) -> dict:
     }
 
 
+@cache
 def processor() -> str:
     """The processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -61,6 +63,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def commit() -> str:
     """The commit of the checkout that the package is run from, with a + if it has changes."""
     git = ["git", "-C", str(Path(__file__).parent)]
