@@ -5,8 +5,9 @@
 2100
 """
 
-from llrnb import embedding, reduction, targets, theory
+from llrnb import embedding, least_squares, reduction, targets, theory
 from llrnb.deep import DeepNetwork
+from llrnb.interpolation import Interpolation, Verdict, narrowest_interpolator
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
 from llrnb.rank import (
     certify_rank,
@@ -23,16 +24,20 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DeepNetwork",
+    "Interpolation",
     "Status",
     "TanhNetwork",
     "Training",
+    "Verdict",
     "certify_rank",
     "cnn",
     "embedding",
     "exact_rank",
     "fully_connected",
+    "least_squares",
     "local_linear_fit",
     "matrix_rank",
+    "narrowest_interpolator",
     "numerical_rank",
     "predict",
     "reduction",

@@ -10,29 +10,31 @@ from numba import njit
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
 
 # What `search` writes as a start's state.
-UNUSED, CONVERGED, STALLED, UNBOUNDED, LIMIT = 0, 1, 2, 3, 4
+DROPPED, CONVERGED, STALLED, UNBOUNDED, LIMIT = 0, 1, 2, 3, 4
 
 _DAMPING = 1e-2  # of a fresh start, relative to the mean of the squared columns
 _LEAST, _MOST = 1e-15, 1e15  # damping, relative to the same
+# A start is hopeless if so many evaluations have not brought its cost down by this factor.
+_PATIENCE, _PROGRESS = 10, 0.8
 
 
 @njit(nogil=True)
 def search(
-    starts, first, stride, winner, x, y, seen, shared, goal, bounds, iterations, patience, factor,
-    until_first, found, cost, evaluations, state,
+    starts, first, stride, last, until_first, x, y, seen, shared, goal, bounds, limit,
+    found, cost, evaluations, state,
 ):  # fmt: skip
     """Minimise the sum of squares from the starts first, first + stride, ... of (start, param).
 
     x (input, sample) and y (sample) are common to all; seen (window, entry) numbers the inputs of a
     window. A row of params is w (row * entry), a (kernel * window) and, if there is one more, c.
-    A start stops at the sum of squares `goal`; when a param exceeds its bound; when the sum has
-    not fallen by `factor` within `patience` iterations; and after `iterations`. `winner` (1) is
-    the first start that has converged, so far; if `until_first`, later starts stop. Writes the
-    params found (start, param), the cost, the evaluations and the state of each start.
+    A start stops when its sum of squares is at most `goal`, when a param exceeds its bound, when
+    the sum falls too slowly, and after `limit` evaluations. Starts after `last` (1) are dropped;
+    if `until_first`, it is lowered to each start that has converged. Writes the params found
+    (start, param), and the cost, the evaluations and the state of each start.
     """
     count, size = starts.shape
     samples = y.shape[0]
-    (windows, entries) = seen.shape
+    windows, entries = seen.shape
     # size = rows * entries + kernels * windows (+ 1), where rows is kernels (* windows).
     per_kernel = windows + (entries if shared else windows * entries)
     kernels = size // per_kernel
@@ -53,17 +55,15 @@ def search(
     now, before = np.full(WIDTH, np.inf), np.full(WIDTH, np.inf)
     growth, relative = np.full(WIDTH, 2.0), np.full(WIDTH, _DAMPING)
     made, start = np.zeros(WIDTH, np.int64), np.full(WIDTH, -1)
-    taken, doubt = np.zeros(WIDTH, np.bool_), np.zeros(WIDTH, np.bool_)
+    taken = np.zeros(WIDTH, np.bool_)
 
     following = first
     while True:
         busy = 0
         for lane in range(WIDTH):
-            if start[lane] >= 0 and until_first and start[lane] > winner[0]:
-                start[lane] = -1  # its state stays UNUSED
-            if start[lane] < 0 and following < count and not (
-                until_first and following > winner[0]
-            ):
+            if start[lane] > last[0]:
+                start[lane] = -1  # its state stays DROPPED
+            if start[lane] < 0 and following < count and following <= last[0]:
                 start[lane] = following
                 following += stride
                 made[lane], now[lane], before[lane] = 0, np.inf, np.inf
@@ -98,27 +98,27 @@ def search(
         for lane in range(WIDTH):
             if start[lane] < 0:
                 continue
-            outcome = UNUSED
+            outcome = DROPPED
             if now[lane] <= goal:
                 outcome = CONVERGED
             elif not now[lane] < np.inf or relative[lane] > _MOST:
                 outcome = STALLED
-            elif made[lane] % patience == 0:
-                if not now[lane] <= factor * before[lane]:
+            elif made[lane] % _PATIENCE == 0:
+                if not now[lane] <= _PROGRESS * before[lane]:
                     outcome = STALLED
                 before[lane] = now[lane]
-            if outcome == UNUSED and made[lane] >= iterations:
+            if outcome == DROPPED and made[lane] >= limit:
                 outcome = LIMIT
             if taken[lane] or outcome == CONVERGED:
                 for i in range(size):
                     if not abs(theta[i, lane]) <= bounds[i]:
                         outcome = UNBOUNDED
-            if outcome != UNUSED:
+            if outcome != DROPPED:
                 i = start[lane]
                 found[i] = theta[:, lane]
                 cost[i], evaluations[i], state[i] = now[lane], made[lane], outcome
-                if outcome == CONVERGED:
-                    winner[0] = min(winner[0], i)
+                if outcome == CONVERGED and until_first:
+                    last[0] = min(last[0], i)
                 start[lane] = -1
 
         _differentiate(theta, x, seen, shared, active, tangent[: weights * samples])
