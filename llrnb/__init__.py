@@ -5,7 +5,7 @@
 2100
 """
 
-from llrnb import embedding, least_squares, reduction, targets, theory
+from llrnb import condensation, embedding, least_squares, reduction, targets, theory
 from llrnb.deep import DeepNetwork
 from llrnb.interpolation import Interpolation, Verdict, narrowest_interpolator
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
@@ -31,6 +31,7 @@ __all__ = [
     "Verdict",
     "certify_rank",
     "cnn",
+    "condensation",
     "embedding",
     "exact_rank",
     "fully_connected",

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "training": {"networks", "training"},
     "least_squares": {"networks", "rank", "training", "least_squares"},
     "condensation": {"networks", "rank", "least_squares"},
-    "interpolation": {"networks", "rank", "embedding", "least_squares", "condensation"},
+    "interpolation": {"networks", "rank", "embedding", "least_squares"},
     "relu": {"relu", "training"},
     "store": set(),
     "transitions": set(),
