@@ -174,6 +174,8 @@ def test_a_start_whose_error_overflows_stalls():
     }
     fits = fit(net, *draw(paper_target(), 8), starts, bound=np.inf)
     assert fits.status == (Stop.STALLED,)
+    assert fits.loss.isinf().all()
+    assert all(torch.equal(fits.params[name], starts[name]) for name in starts)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ _LEAST, _MOST = 1e-15, 1e15  # damping, relative to the same
 _PATIENCE, _PROGRESS = 10, 0.8
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def search(
     starts, first, stride, last, until_first, x, y, seen, shared, goal, bounds, limit,
     found, cost, evaluations, state,
@@ -75,44 +75,14 @@ def search(
             return
 
         _evaluate(trial, x, y, seen, shared, output_bias, tried, missed, total)
-        for lane in range(WIDTH):
-            made[lane] += 1
-            value = total[0, lane]
-            taken[lane] = value < now[lane]
-            if made[lane] == 1:
-                taken[lane] = np.isfinite(value)
-            elif taken[lane]:
-                gain = (now[lane] - value) / promised[0, lane]
-                relative[lane] *= max(1 / 5, 1 - (2 * gain - 1) ** 3)
-                relative[lane] = max(relative[lane], _LEAST)
-                growth[lane] = 2.0
-            else:
-                relative[lane] *= growth[lane]
-                growth[lane] *= 2.0
-            if taken[lane]:
-                now[lane] = value
+        _judge(total, promised, made, now, relative, growth, taken)
         _adopt(taken, trial, theta)
         _adopt(taken, tried, active)
         _adopt(taken, missed, error)
-
         for lane in range(WIDTH):
             if start[lane] < 0:
                 continue
-            outcome = DROPPED
-            if now[lane] <= goal:
-                outcome = CONVERGED
-            elif not now[lane] < np.inf or relative[lane] > _MOST:
-                outcome = STALLED
-            elif made[lane] % _PATIENCE == 0:
-                if not now[lane] <= _PROGRESS * before[lane]:
-                    outcome = STALLED
-                before[lane] = now[lane]
-            if outcome == DROPPED and made[lane] >= limit:
-                outcome = LIMIT
-            if taken[lane] or outcome == CONVERGED:
-                for i in range(size):
-                    if not abs(theta[i, lane]) <= bounds[i]:
-                        outcome = UNBOUNDED
+            outcome = _outcome(theta, bounds, goal, limit, made, now, before, relative, lane)
             if outcome != DROPPED:
                 i = start[lane]
                 found[i] = theta[:, lane]
@@ -127,16 +97,62 @@ def search(
             mean = scale[0, lane] if scale[0, lane] > 0 else 1.0
             damping[0, lane] = relative[lane] * mean
         _solve(matrix, damping, gradient, step, scratch)
-        lam, part = load(damping, 0), fill(0.0)
-        for i in range(size):
-            d = load(step, i)
-            part = fma(d, fma(lam, d, load(gradient, i)), part)
-            store(trial, i, load(theta, i) - d)
-        store(promised, 0, part)
+        _propose(theta, step, gradient, damping, trial, promised)
+
+
+@njit(error_model="numpy")
+def _judge(total, promised, made, now, relative, growth, taken):
+    """Take the trials that lower the sum of squares, and the first of a start in any case.
+
+    The damping follows the gain over the gain promised (Nielsen 1999): well-promised gains lower it
+    up to five times, a failure raises it, the next one by twice as much.
+    """
+    for lane in range(WIDTH):
+        made[lane] += 1
+        value = total[0, lane]
+        taken[lane] = made[lane] == 1 or value < now[lane]
+        if not taken[lane]:
+            relative[lane] *= growth[lane]
+            growth[lane] *= 2.0
+            continue
+        if made[lane] > 1:
+            gain = (now[lane] - value) / promised[0, lane]
+            relative[lane] = max(relative[lane] * max(0.2, 1 - (2 * gain - 1) ** 3), _LEAST)
+            growth[lane] = 2.0
+        now[lane] = value if value < np.inf else np.inf  # also for a NaN
+
+
+@njit
+def _outcome(theta, bounds, goal, limit, made, now, before, relative, lane):
+    """Why a lane stops; DROPPED while it goes on."""
+    for i in range(len(theta)):
+        if not abs(theta[i, lane]) <= bounds[i]:
+            return UNBOUNDED
+    if now[lane] <= goal:
+        return CONVERGED
+    if now[lane] == np.inf or relative[lane] > _MOST:
+        return STALLED
+    if made[lane] % _PATIENCE == 0:
+        if not now[lane] <= _PROGRESS * before[lane]:
+            return STALLED
+        before[lane] = now[lane]
+    return LIMIT if made[lane] >= limit else DROPPED
+
+
+@njit
+def _propose(theta, step, gradient, damping, trial, promised):
+    """The next trial, and the gain that the linearisation promises: step (lambda step + J^T e)."""
+    lam, gain = load(damping, 0), fill(0.0)
+    for i in range(len(theta)):
+        d = load(step, i)
+        gain = fma(d, fma(lam, d, load(gradient, i)), gain)
+        store(trial, i, load(theta, i) - d)
+    store(promised, 0, gain)
 
 
 @njit(inline="always")
 def _adopt(taken, new, old):
+    """Copy the lanes that are taken."""
     for i in range(len(old)):
         for lane in range(WIDTH):
             old[i, lane] = new[i, lane] if taken[lane] else old[i, lane]
