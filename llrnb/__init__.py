@@ -5,8 +5,9 @@
 2100
 """
 
-from llrnb import embedding, reduction, targets, theory
+from llrnb import condensation, embedding, least_squares, reduction, targets, theory
 from llrnb.deep import DeepNetwork
+from llrnb.interpolation import Interpolation, Outcome, narrowest_interpolator
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
 from llrnb.rank import (
     certify_rank,
@@ -24,17 +25,22 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DeepNetwork",
+    "Interpolation",
+    "Outcome",
     "Status",
     "TanhNetwork",
     "Training",
     "certify_rank",
     "cnn",
+    "condensation",
     "embedding",
     "exact_rank",
     "fully_connected",
     "isometry",
+    "least_squares",
     "local_linear_fit",
     "matrix_rank",
+    "narrowest_interpolator",
     "numerical_rank",
     "plant",
     "pose",

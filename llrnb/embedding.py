@@ -143,6 +143,31 @@ def split_kernel(
     return replace(net, kernels=net.kernels + 1), wide
 
 
+def widen(net: TanhNetwork, params: Params, kernels: int) -> tuple[TanhNetwork, dict[str, Tensor]]:
+    """Split kernels in halves, the ones with the largest shares first, until there are so many.
+
+    A critical mapping, and exact in floats: every share is a power of 1/2.
+
+    Raises:
+        ValueError: fewer kernels than the network has.
+
+    >>> from llrnb.networks import fully_connected
+    >>> params = {"w": torch.ones(1, 1), "a": torch.ones(1, 1)}
+    >>> widen(fully_connected(1, 1, bias=False), params, kernels=3)[1]["a"].flatten().tolist()
+    [0.25, 0.5, 0.25]
+    """
+    if kernels < net.kernels:
+        raise ValueError(f"a wider network needs at least {net.kernels} kernels, got {kernels}")
+    wide, params = net, double_params(params)
+    net.check(params)
+    whole = net.kernels  # at the beginning of the round in which all are split once
+    while wide.kernels < kernels:
+        if wide.kernels == 2 * whole:
+            whole *= 2
+        wide, params = split_kernel(wide, params, kernel=wide.kernels - whole)
+    return wide, params
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A wide network against the narrow one that was embedded in it.

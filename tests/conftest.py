@@ -7,7 +7,12 @@ from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-COMPILED = {"llrnb.training.cpu", "llrnb.training.lanes", "llrnb.rank.compiled"}
+COMPILED = {
+    "llrnb.training.cpu",
+    "llrnb.training.lanes",
+    "llrnb.rank.compiled",
+    "llrnb.least_squares.compiled",
+}
 
 
 class PlainImport:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from llrnb.deep import DeepNetwork
-from llrnb.embedding import add_null, compare, compatible, split, split_kernel
+from llrnb.embedding import add_null, compare, compatible, split, split_kernel, widen
 from llrnb.networks import cnn, fully_connected
 from llrnb.rank import exact_rank, numerical_rank
 
@@ -151,3 +151,21 @@ def test_impossible_deep_networks_are_refused():
         DeepNetwork((3, 2, 3, 1), residual=True)
     with pytest.raises(ValueError, match="needs params of shapes"):
         DeepNetwork((3, 2, 1)).check(DeepNetwork((3, 3, 1)).init())
+
+
+@pytest.mark.parametrize("kernels", [2, 3, 7, 19])
+@pytest.mark.parametrize("net", [cnn(5, 3, 2), cnn(5, 3, 2, shared=False), fully_connected(3, 2)])
+def test_widening_is_critical_exact_and_even(net, kernels):
+    params = net.init(1.0)
+    wide, embedded = widen(net, params, kernels)
+    assert wide.kernels == kernels
+    assert_critical(net, params, (wide, embedded))
+    assert exact_rank(wide, embedded) == exact_rank(net, params)
+    shares = embedded["a"].abs()[:, 0] / params["a"].abs()[torch.arange(kernels) % 2, 0]
+    assert shares.max() <= 4 * shares.min()
+
+
+def test_widening_does_not_narrow():
+    net = cnn(5, 3, 2)
+    with pytest.raises(ValueError, match="at least 2 kernels, got 1"):
+        widen(net, net.init(), 1)

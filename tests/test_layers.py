@@ -19,6 +19,9 @@ MAY_IMPORT = {
     "embedding": {"networks", "deep", "rank"},
     "reduction": {"networks", "deep", "rank", "theory"},
     "training": {"networks", "training"},
+    "least_squares": {"networks", "rank", "training", "least_squares"},
+    "condensation": {"networks", "rank", "least_squares"},
+    "interpolation": {"networks", "rank", "embedding", "least_squares"},
     "relu": {"relu", "training"},
     "store": set(),
     "transitions": set(),
@@ -31,7 +34,7 @@ MAY_IMPORT = {
 }
 MAY_USE = {
     "matplotlib": {"figures"},
-    "numba": {"training", "rank"},
+    "numba": {"training", "rank", "least_squares"},
     "llvmlite": {"training"},
     "pyarrow": {"store"},
     "cvxpy": {"relu"},
