@@ -1,0 +1,103 @@
+"""Every claim of the ledger has a page that shows it, tests that exist, and the value it says."""
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from llrnb import cnn, exact_rank, local_linear_fit, store, sweep
+from llrnb.targets import draw, generic_target
+from llrnb.transitions import transition_point
+
+ROOT = Path(__file__).resolve().parents[1]
+_spec = importlib.util.spec_from_file_location("claims", ROOT / "book" / "_ext" / "claims.py")
+ledger = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(ledger)
+CLAIMS = ledger.load()
+IDS = [claim["name"] for claim in CLAIMS]
+
+
+@cache
+def functions_in(file: str) -> set[str]:
+    tree = ast.parse((ROOT / "tests" / file).read_text("utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+@cache
+def published(name: str):
+    return store.published(ROOT / "book" / "data" / f"{name}.parquet")[0]
+
+
+def first_recovery(net, target):
+    """The smallest sample size from which every minimiser of the tangent model is the target."""
+    inputs, _ = draw(target, 100)
+    fits = (local_linear_fit(net, target.params, inputs[:n]) for n in range(1, 30))
+    return next(fit.samples for fit in fits if fit.recovers)
+
+
+def translated_kernels(shared):
+    """The rank of two kernels that are translates of each other."""
+    kernels = torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 2.0]], dtype=torch.float64)
+    outputs = generic_target(cnn(6, 3, 2)).params["a"]
+    w = kernels if shared else kernels[:, None].repeat(1, 4, 1)
+    return exact_rank(cnn(6, 3, 2, shared=shared, bias=False), {"w": w, "a": outputs})
+
+
+def n50_of_fig3(family, multiple=100):
+    """Where half of the published networks recover the target, at the best learning rates."""
+    table = published("fig3-paper")
+    table = sweep.best_rate(table[(table["family"] == family) & (table["multiple"] == multiple)])
+    shares = (table["relative_error"] < 1e-4).groupby(table["samples"]).mean()
+    return transition_point(shares.index.to_numpy(), shares.to_numpy())
+
+
+def hmtk_recovered(variant, samples):
+    """How many of the ten published students of each family recover the teacher."""
+    table = published("hmtk-students")
+    table = table[(table["variant"] == variant) & (table["samples"] == samples)]
+    counts = (table["relative_error"] < 1e-4).groupby(table["family"], sort=False).sum()
+    return counts.tolist()
+
+
+def n50_of_relu(preset, dim, variant=""):
+    """Where half of the published instances of one dimension are recovered."""
+    shares = sweep.shares(published(f"relu-{preset}"))
+    rows = shares[(shares["dim"] == dim) & (shares["variant"] == variant)].dropna()
+    return transition_point(rows["samples"].to_numpy(), rows["value"].to_numpy())
+
+
+NAMES = {name: value for name, value in globals().items() if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
+def test_a_claim_has_a_verdict_a_page_and_tests(claim):
+    assert claim["source"] in ledger.SOURCES and claim["verdict"] in ledger.VERDICTS
+    assert claim["says"] and claim["tests"]
+    for test in claim["tests"]:
+        file, name = test.split("::")
+        assert name in functions_in(file), test
+    if claim["verdict"] == "differs":
+        assert claim["note"]
+
+
+@pytest.mark.parametrize("claim", [c for c in CLAIMS if "value" in c or "compute" in c],
+                         ids=lambda claim: claim["name"])  # fmt: skip
+def test_a_claim_has_the_value_that_it_says(claim):
+    computed = eval(claim["compute"], dict(NAMES))
+    assert np.shape(computed) == np.shape(claim["value"])
+    assert np.allclose(computed, claim["value"], rtol=0, atol=claim.get("tolerance", 0))
+
+
+@pytest.mark.parametrize("page", sorted({claim["page"] for claim in CLAIMS}))
+def test_a_page_shows_its_claims(page):
+    notebook = nbformat.read(ROOT / "book" / f"{page}.ipynb", as_version=4)
+    assert any("```{claims}" in cell["source"] for cell in notebook["cells"])
+
+
+def test_a_claim_stands_once():
+    assert len(set(IDS)) == len(IDS)
