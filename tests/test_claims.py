@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from llrnb import cnn, exact_rank, local_linear_fit, store, sweep
-from llrnb.targets import draw, generic_target
+from llrnb import cnn, exact_rank, local_linear_fit, store, sweep, theory
+from llrnb.presets import fig3
+from llrnb.targets import draw, generic_target, paper_target
 from llrnb.transitions import transition_point
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +72,17 @@ def n50_of_relu(preset, dim, variant=""):
     return transition_point(rows["samples"].to_numpy(), rows["value"].to_numpy())
 
 
-NAMES = {name: value for name, value in globals().items() if not name.startswith("_")}
+NAMES = {
+    "cnn": cnn,
+    "fig3": fig3,
+    "first_recovery": first_recovery,
+    "hmtk_recovered": hmtk_recovered,
+    "n50_of_fig3": n50_of_fig3,
+    "n50_of_relu": n50_of_relu,
+    "paper_target": paper_target,
+    "theory": theory,
+    "translated_kernels": translated_kernels,
+}
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=IDS)
