@@ -1,10 +1,13 @@
 """The book's plan and what it brings along: pages have their place, files are what they claim."""
 
 import hashlib
+import importlib
 import re
 from pathlib import Path
 
 import yaml
+
+import llrnb
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = (ROOT / "_config.yml").read_text()
@@ -12,7 +15,9 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 SUFFIXES = {".ipynb", ".md"}
 VENDORED = ROOT / "book" / "_static" / "mathjax"
 
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
+SECTIONS = [section for chapter in CHAPTERS for section in chapter.get("sections", [])]
+PAGES = [TOC["root"], *(page["file"] for page in (*CHAPTERS, *SECTIONS))]
 
 
 def test_every_page_of_the_plan_exists():
@@ -49,3 +54,17 @@ def test_no_page_asks_another_host_for_a_script():
 def test_mathjax_is_the_file_its_note_names():
     (stated,) = re.findall(r"[0-9a-f]{64}", (VENDORED / "README.md").read_text())
     assert hashlib.sha256((VENDORED / "tex-svg-full.js").read_bytes()).hexdigest() == stated
+
+
+def test_every_module_of_the_package_is_in_the_api_reference():
+    documented = set()
+    for page in (ROOT / "book" / "appendix" / "api").glob("*.md"):
+        documented |= set(re.findall(r"automodule:: (\S+)", page.read_text("utf-8")))
+    for name in documented:
+        assert importlib.import_module(name)
+    exported = {value.__module__ for value in vars(llrnb).values() if callable(value)}
+    assert {name for name in exported if not _is_documented(name, documented)} == set()
+
+
+def _is_documented(module: str, documented: set[str]) -> bool:
+    return module in documented or module.rpartition(".")[0] in documented
