@@ -1,4 +1,4 @@
-"""Buttons that open a page in Binder or Colab, if _config.yml names the repository."""
+"""Buttons that open a page in Binder or Colab, if _config.yml has a repository."""
 
 
 def configure(app, config) -> None:

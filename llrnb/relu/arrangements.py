@@ -113,6 +113,7 @@ def cover_probability(samples: int, dim: int) -> float:
     """
     if samples < 1 or dim < 1:
         raise ValueError(f"the probability needs 1 sample and 1 input, got {samples} and {dim}")
+    samples, dim = int(samples), int(dim)  # NumPy's integers would overflow
     return sum(comb(samples - 1, i) for i in range(min(dim, samples))) / 2 ** (samples - 1)
 
 
