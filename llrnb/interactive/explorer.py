@@ -35,7 +35,7 @@ class Slider:
 
 @dataclass(frozen=True)
 class State:
-    """What is seen at one position of the controls: panels (see `marks`), and a text that says so."""
+    """What is seen at one position of the controls: panels (see `marks`) and a text."""
 
     panels: tuple[Mapping, ...]
     text: str
