@@ -40,7 +40,7 @@ def cosines(weights: np.ndarray) -> np.ndarray:
 
 
 def directions(cosine: np.ndarray, least: float = 0.98) -> int:
-    """How many directions the neurons have: each new one is that of a neuron far from those before."""
+    """How many directions the neurons have: a new one is that of a neuron far from those before."""
     found: list[int] = []
     for neuron in range(len(cosine)):
         if not found or cosine[neuron, found].max() < least:

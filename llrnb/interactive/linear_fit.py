@@ -55,7 +55,8 @@ def _state(fit: LocalLinearFit, fits, rank: int, truth: Tensor, values: Tensor) 
     panels = (
         panel(
             "Relative error at other inputs",
-            axis("sample size n", 0, len(fits) + 1), axis("", _FLOOR / 3, 10, ticks=ticks, log=True),
+            axis("sample size n", 0, len(fits) + 1),
+            axis("", _FLOOR / 3, 10, ticks=ticks, log=True),
             line([rank, rank], [_FLOOR / 3, 10], colour=INK, dash=True, width=1.5,
                  name=f"model rank {rank}"),
             line(n, errors, dots=True, name="error"),
@@ -74,6 +75,5 @@ def _state(fit: LocalLinearFit, fits, rank: int, truth: Tensor, values: Tensor) 
     else:
         outcome = f"not recovered, relative error {fit.error:.1g}."
     parameters = sum(value.numel() for value in fit.params.values())
-    return State(
-        panels, f"{fit.samples} of {rank} samples, {parameters:,} parameters: {outcome}"
-    )
+    about = f"n = {fit.samples}, model rank {rank}, {parameters:,} parameters: "
+    return State(panels, about + outcome)

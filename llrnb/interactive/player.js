@@ -6,10 +6,9 @@
   const [LEFT, RIGHT, TOP, BOTTOM] = [52, 10, 8, 40]; // margins of a panel, in pixels
 
   function node(parent, name, attributes = {}, text = "") {
-    const svg = name === "svg" || parent instanceof SVGElement;
-    const made = svg
-      ? document.createElementNS("http://www.w3.org/2000/svg", name)
-      : document.createElement(name);
+    const drawn = name === "svg" || parent instanceof SVGElement;
+    const space = `http://www.w3.org/${drawn ? "2000/svg" : "1999/xhtml"}`;
+    const made = document.createElementNS(space, name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     if (text !== "") made.textContent = text;
     parent.append(made);
@@ -49,19 +48,17 @@
       if (mark.dots) draw.dots(plot, { ...mark, radius: 3 }, x, y);
     },
     band(plot, mark, x, y) {
-      const there = (p) => p !== null;
-      const outline = [...points(mark, x, y, "low").filter(there),
-        ...points(mark, x, y, "high").filter(there).reverse()];
-      node(plot, "polygon", { points: outline.join(" "), fill: colour(mark.colour), opacity: 0.22 });
+      const [low, high] = ["low", "high"].map((key) => points(mark, x, y, key).filter(Boolean));
+      const ink = { fill: colour(mark.colour), opacity: 0.22 };
+      node(plot, "polygon", { points: [...low, ...high.reverse()].join(" "), ...ink });
     },
     dots(plot, mark, x, y) {
       points(mark, x, y).forEach((point, i) => {
         if (!point) return;
         const [cx, cy] = point;
         const r = Array.isArray(mark.radius) ? mark.radius[i] : mark.radius;
-        const fill = mark.hollow ? "none" : colour(mark.colour);
-        node(plot, "circle", { cx, cy, r, fill, stroke: colour(mark.colour), "stroke-width": 1.5,
-          "fill-opacity": 0.8 });
+        const [stroke, shade] = [colour(mark.colour), mark.hollow ? 0 : 0.8];
+        node(plot, "circle", { cx, cy, r, stroke, fill: stroke, "fill-opacity": shade });
       });
     },
     segments(plot, mark, x, y) {
@@ -75,16 +72,17 @@
         x: x(mark.x[i]), y: y(mark.y[i]) + 4, "text-anchor": "middle" }, text));
     },
     heat(plot, mark, x, y) {
-      mark.rows.forEach((row, i) => [...row].forEach((character, j) => {
-        const box = cell(mark, i * row.length + j, x, y);
+      [...mark.rows.join("")].forEach((character, index) => {
+        const box = cell(mark, index, x, y);
         const level = LEVELS.indexOf(character) / 63;
         if (level < 0) {
           const d = `M${box.x} ${box.y + box.height}l${box.width} ${-box.height}`;
           node(plot, "path", { d, stroke: "currentColor", opacity: 0.35 });
         } else {
-          node(plot, "rect", { ...box, fill: colour(mark.colour), opacity: 0.05 + 0.95 * level });
+          const ink = { fill: colour(mark.colour), "fill-opacity": 0.05 + 0.95 * level };
+          node(plot, "rect", { ...box, ...ink, "shape-rendering": "crispEdges" });
         }
-      }));
+      });
     },
     table(plot, mark, x, y) {
       mark.rows.forEach((row, i) => row.forEach((text, j) => {
@@ -97,24 +95,23 @@
     },
   };
 
-  // The rectangle of a cell of a heat map, in pixels; a little larger, so that no gap shows.
+  // The rectangle of a cell of a heat map, in whole pixels, so that no gap shows.
   function cell(mark, index, x, y) {
     const [columns, rows] = [mark.rows[0].length, mark.rows.length];
     const [i, j] = [Math.floor(index / columns), index % columns];
     const at = ([low, high], part) => low + (high - low) * part;
-    const [left, right] = [j, j + 1].map((k) => x(at(mark.x, k / columns)));
-    const [one, two] = [i, i + 1].map((k) => y(at(mark.y, k / rows)));
-    return { x: left, y: Math.min(one, two), width: right - left + 0.3,
-      height: Math.abs(two - one) + 0.3 };
+    const [left, right] = [j, j + 1].map((k) => Math.round(x(at(mark.x, k / columns))));
+    const [one, two] = [i, i + 1].map((k) => Math.round(y(at(mark.y, k / rows))));
+    return { x: left, y: Math.min(one, two), width: right - left, height: Math.abs(two - one) };
   }
 
   // Where the points of a probed mark are, as centres in pixels.
   function places(mark, x, y) {
     if (mark.kind !== "heat") return points(mark, x, y);
-    return mark.rows.flatMap((row, i) => [...row].map((_, j) => {
-      const box = cell(mark, i * row.length + j, x, y);
+    return [...mark.rows.join("")].map((_, index) => {
+      const box = cell(mark, index, x, y);
       return [box.x + box.width / 2, box.y + box.height / 2];
-    }));
+    });
   }
 
   function unpacked(value, pool) {
@@ -130,9 +127,8 @@
     const bar = node(root, "div", { class: "controls" });
     const panels = node(root, "div", { class: "panels" });
     const readout = node(root, "p", { class: "readout", "aria-live": "polite" });
-    const inputs = about.controls.map((control) => build(control));
-    const probes = about.probes.map((label) => build({ label, values: [], slider: true, start: -1 }));
-    const chosen = () => inputs.map((input) => Number(input.value));
+    const inputs = about.controls.map(build);
+    const probes = about.probes.map((label) => build({ label, values: [], slider: true }));
 
     // A native control in its label; returns the control.
     function build(control) {
@@ -149,7 +145,7 @@
       input.caption = node(caption, "b");
       input.max = control.values.length - 1;
       input.texts = control.values;
-      input.value = control.start;
+      input.value = control.start ?? 0;
       input.addEventListener("input", show);
       if (control.play) addPlay(input);
       return input;
@@ -157,10 +153,9 @@
 
     function addPlay(input) {
       const button = node(bar, "button", { type: "button" }, "▶ Play");
-      let timer = null;
+      let timer;
       const stop = () => {
-        clearInterval(timer);
-        timer = null;
+        timer = clearInterval(timer);
         button.textContent = "▶ Play";
         readout.setAttribute("aria-live", "polite");
       };
@@ -179,7 +174,7 @@
       input.addEventListener("keydown", stop);
     }
 
-    // A choice is open if there is a state with it and the choices before; else take the first open.
+    // A choice is open if there is a state with it and those before; else take the first open.
     function limit() {
       let keys = Object.keys(about.states).map((key) => key.split(","));
       inputs.forEach((input, k) => {
@@ -207,11 +202,11 @@
 
     function show() {
       limit();
-      const [text, ...shown] = about.states[chosen().join(",")];
+      const [text, ...shown] = about.states[inputs.map((input) => input.value).join(",")];
       let note = "";
       panels.style.minHeight = `${panels.offsetHeight}px`; // so that the page does not jump
       panels.replaceChildren();
-      const holders = shown.map(() => node(panels, "div", { class: "panel" })); // so that widths are known
+      const holders = shown.map(() => node(panels, "div", { class: "panel" })); // all, for widths
       shown.forEach((numbers, k) => {
         const [frame, ...marks] = numbers.map((number) => pool[number]);
         const probe = marks.find((mark) => mark.probe);
@@ -224,9 +219,8 @@
         panel(holders[k], frame, marks, probe, at, text);
       });
       for (const input of [...inputs, ...probes].filter((one) => one.caption)) {
-        const value = String(input.texts[input.value]);
-        input.caption.textContent = value;
-        input.setAttribute("aria-valuetext", value);
+        input.caption.textContent = input.texts[input.value];
+        input.setAttribute("aria-valuetext", input.texts[input.value]);
       }
       readout.textContent = text + note;
       panels.style.minHeight = "";
@@ -235,17 +229,17 @@
     function panel(holder, frame, marks, probe, at, text) {
       node(holder, "div", { class: "title" }, frame.title);
       const legend = node(holder, "div", { class: "legend" });
-      for (const mark of marks.filter((one) => one.name)) {
-        const sign = { line: mark.dash ? "╌" : "━", heat: "■" }[mark.kind] ?? (mark.hollow ? "○" : "●");
+      for (const { kind, name, colour: ink, dash, hollow } of marks.filter((mark) => mark.name)) {
+        const sign = { line: dash ? "╌" : "━", heat: "■" }[kind] ?? (hollow ? "○" : "●");
         const entry = node(legend, "span");
-        node(entry, "span", { style: `color: ${colour(mark.colour)}`, "aria-hidden": "true" }, sign + " ");
-        entry.append(mark.name);
+        node(entry, "span", { style: `color: ${colour(ink)}`, "aria-hidden": "true" }, sign + " ");
+        entry.append(name);
       }
       const width = holder.clientWidth || 320;
-      const left = frame.y.ticks.length || frame.y.label ? LEFT : 4;
-      const bottom = frame.x.ticks.length || frame.x.label ? BOTTOM : 6;
-      const height = frame.square ? Math.min(width - left - RIGHT, 320) + TOP + bottom : frame.height;
-      const right = frame.square ? left + Math.min(width - left - RIGHT, 320) : width - RIGHT;
+      const left = frame.y.ticks.length ? LEFT : frame.y.label ? 22 : 4;
+      const bottom = frame.x.ticks.length ? BOTTOM : frame.x.label ? 22 : 6;
+      const side = frame.square ? Math.min(width - left - RIGHT, 320) : width - left - RIGHT;
+      const [right, height] = [left + side, frame.square ? side + TOP + bottom : frame.height];
       const svg = node(holder, "svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img",
         "aria-label": `${frame.title}. ${text}` });
       const x = scale(frame.x, left, right);
@@ -259,12 +253,13 @@
         node(svg, "line", { x1: left, x2: right, y1: y(value), y2: y(value), ...ink });
         node(svg, "text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, label);
       }
-      node(svg, "text", { x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, frame.x.label);
-      const middle = (TOP + height - bottom) / 2;
-      node(svg, "text", { transform: `translate(12 ${middle}) rotate(-90)`, "text-anchor": "middle" },
-        frame.y.label);
+      const name = (label, px, py, turn) => node(svg, "text", { "text-anchor": "middle",
+        transform: `translate(${px} ${py}) rotate(${turn})` }, label);
+      name(frame.x.label, (left + right) / 2, height - 6, 0);
+      name(frame.y.label, 12, (TOP + height - bottom) / 2, -90);
       // A picture in the picture, which cuts off what lies outside of the axes.
-      const box = { x: left - 5, y: TOP - 5, width: right - left + 10, height: height - bottom - TOP + 10 };
+      const [x0, y0, x1, y1] = [left - 5, TOP - 5, right + 5, height - bottom + 5];
+      const box = { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
       const plot = node(svg, "svg", { ...box, viewBox: Object.values(box).join(" ") });
       for (const mark of marks) draw[mark.kind](plot, mark, x, y);
       if (!probe) return;
@@ -275,8 +270,8 @@
         if (probe.kind === "heat") node(plot, "rect", { ...cell(probe, at, x, y), ...ring });
         else node(plot, "circle", { cx, cy, r: 7, ...ring });
       }
-      svg.addEventListener("pointermove", (event) => find(event, svg, probe, centres, width));
-      svg.addEventListener("pointerdown", (event) => find(event, svg, probe, centres, width));
+      for (const kind of ["pointermove", "pointerdown"])
+        svg.addEventListener(kind, (event) => find(event, svg, probe, centres, width));
     }
 
     // Move the probes to the point nearest to the pointer; nearest across is enough for a line.
@@ -294,13 +289,8 @@
       show();
     }
 
-    let width = 0;
-    new ResizeObserver(() => {
-      if (panels.clientWidth !== width) {
-        width = panels.clientWidth;
-        show();
-      }
-    }).observe(root);
+    let width = 0; // a taller explorer is no reason to draw again
+    new ResizeObserver(() => width !== (width = panels.clientWidth) && show()).observe(root);
     show();
   }
 

@@ -25,7 +25,7 @@ def picture(panels: Sequence[Mapping]) -> bytes:
             _frame(axes, panel["frame"])
             for mark in panel["marks"]:
                 _DRAW[mark["kind"]](axes, mark)
-            if any(mark.get("name") for mark in panel["marks"]):
+            if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=8)
         file = BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})

@@ -104,7 +104,7 @@ def _state(net: TanhNetwork, params: dict) -> State:
             height=300,
         ),
         panel(
-            f"The matrix C: {rows} weights, {len(used)} functions, rank {exact.rank - exact.distinct}",
+            f"The matrix C: {rows} × {len(used)}, rank {exact.rank - exact.distinct}",
             axis("functions sech²(v·x) xⱼ, a colour for each v", 0, columns, ticks=()),
             axis("input weights", rows, 0, ticks=()),
             table(words, tints), height=46 + 22 * rows,

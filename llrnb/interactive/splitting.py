@@ -107,7 +107,8 @@ def _state(net, params, wide, neuron, j, k, curve, inputs, outputs) -> State:
     )  # fmt: skip
     kind = "a critical point" if slope < 1e-9 else "not critical"
     text = (
-        f"α = {_signed(share)}, ξ = {_signed(distance)}: loss {_signed(percent, 2)}%, {kind}; "
+        f"α = {_signed(share)}, ξ = {_signed(distance)}: "
+        f"the loss changes by {_signed(percent, 2)}%, {kind}; "
         f"rank {rank} of {model.parameter_count} tangent functions."
     )
     return State(panels, text)
