@@ -5,11 +5,10 @@ palette, INK for that of the text. Numbers are rounded, so that they are short, 
 processor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor, log10
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 Mark = Mapping[str, object]
 INK = -1
@@ -17,7 +16,7 @@ INK = -1
 LEVELS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
 
-def rounded(values: ArrayLike, digits: int = 3) -> list[float | None]:
+def rounded(values: Iterable, digits: int = 3) -> list[float | None]:
     """To so many significant digits; None where missing or infinite."""
     short = (float(f"{value:.{digits}g}") for value in np.ravel(values).astype(float))
     return [
@@ -66,7 +65,7 @@ def band(x, low, high, *, colour=0) -> dict:
     }  # fmt: skip
 
 
-def dots(x, y, *, colour=0, name="", radius: ArrayLike = 4.0, hollow=False) -> dict:
+def dots(x, y, *, colour=0, name="", radius: float | Iterable = 4.0, hollow=False) -> dict:
     """A circle at each point, all of one radius or each of its own, in pixels."""
     x = rounded(x)
     sizes = rounded(np.broadcast_to(radius, len(x)), 2) if np.ndim(radius) else radius
@@ -89,7 +88,7 @@ def labels(x, y, texts: Sequence[str]) -> dict:
     return {"kind": "labels", "x": rounded(x), "y": rounded(y), "texts": list(texts)}
 
 
-def heat(values: ArrayLike, x: tuple, y: tuple, *, colour=0, name="") -> dict:
+def heat(values: Iterable, x: tuple, y: tuple, *, colour=0, name="") -> dict:
     """Cells of equal size for values between 0 and 1, the first row at y[0]; missing: hatched."""
     values = np.asarray(values, float)
     steps = np.round(np.clip(np.nan_to_num(values), 0, 1) * (len(LEVELS) - 1)).astype(int)
@@ -105,7 +104,7 @@ def table(rows: Sequence[Sequence[str]], tints: Sequence[Sequence[int]]) -> dict
     return {"kind": "table", "rows": [list(r) for r in rows], "tints": [list(r) for r in tints]}
 
 
-def probed(mark: Mark, values: Mapping[str, Sequence], template: str, *columns: Sequence) -> dict:
+def probed(mark: Mark, values: Mapping[str, Sequence], template: str, *columns: Iterable) -> dict:
     """A mark whose points, or cells, can be asked for their numbers.
 
     Args:

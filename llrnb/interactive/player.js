@@ -1,7 +1,7 @@
 // Draws one explorer: controls from its JSON, panels as SVG, a sentence that says what is seen.
 // The marks are those of llrnb/interactive/marks.py.
-"use strict";
 (() => {
+  "use strict";
   const LEVELS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
   const [LEFT, RIGHT, TOP, BOTTOM] = [52, 10, 8, 40]; // margins of a panel, in pixels
 
@@ -18,9 +18,8 @@
   const colour = (number) => (number < 0 ? "currentColor" : `var(--c${number})`);
 
   function word(value, form) {
-    if (value === null) return "not finite";
-    if (form === "%") return `${Math.round(100 * value)}%`;
-    return form === "e" ? value.toExponential(1).replace("-", "−") : value;
+    if (value === null || form === "") return value ?? "not finite";
+    return form === "%" ? `${Math.round(100 * value)}%` : value.toExponential(1).replace("-", "−");
   }
 
   // From a value to a pixel between start and end.
@@ -42,9 +41,8 @@
         if (point) path += pen + point.map((v) => v.toFixed(1)).join(" ");
         pen = point ? "L" : "M";
       }
-      const ink = { fill: "none", stroke: colour(mark.colour), "stroke-width": mark.width };
-      if (mark.dash) ink["stroke-dasharray"] = "6 4";
-      node(plot, "path", { d: path, "stroke-linejoin": "round", ...ink });
+      node(plot, "path", { d: path, fill: "none", stroke: colour(mark.colour),
+        "stroke-width": mark.width, "stroke-dasharray": mark.dash ? "6 4" : "none" });
       if (mark.dots) draw.dots(plot, { ...mark, radius: 3 }, x, y);
     },
     band(plot, mark, x, y) {
@@ -258,8 +256,8 @@
       name(frame.x.label, (left + right) / 2, height - 6, 0);
       name(frame.y.label, 12, (TOP + height - bottom) / 2, -90);
       // A picture in the picture, which cuts off what lies outside of the axes.
-      const [x0, y0, x1, y1] = [left - 5, TOP - 5, right + 5, height - bottom + 5];
-      const box = { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
+      const [across, up] = [right - left + 10, height - bottom - TOP + 10];
+      const box = { x: left - 5, y: TOP - 5, width: across, height: up };
       const plot = node(svg, "svg", { ...box, viewBox: Object.values(box).join(" ") });
       for (const mark of marks) draw[mark.kind](plot, mark, x, y);
       if (!probe) return;

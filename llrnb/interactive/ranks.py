@@ -105,7 +105,7 @@ def _state(net: TanhNetwork, params: dict) -> State:
         ),
         panel(
             f"The matrix C: {rows} × {len(used)}, rank {exact.rank - exact.distinct}",
-            axis("functions sech²(v·x) xⱼ, a colour for each v", 0, columns, ticks=()),
+            axis("functions sech²(v·x) xⱼ", 0, columns, ticks=()),
             axis("input weights", rows, 0, ticks=()),
             table(words, tints), height=46 + 22 * rows,
         ),
