@@ -58,7 +58,8 @@ def _state(cosine, step, steps, loss, now) -> State:
     panels = (
         panel(
             "Angles between neurons", side, side | {"label": "neuron"},
-            heat(cosine, (0, neurons), (neurons, 0), colour=3, name="dark: parallel"), square=True,
+            heat(cosine, (0, neurons), (neurons, 0), colour=3, name="full colour: parallel"),
+            square=True,
         ),
         panel(
             "Training loss", time, height,

@@ -130,7 +130,7 @@ def _decades(low: float, high: float) -> list[tuple[float, str]]:
 
 def power(exponent: int) -> str:
     """10 to a power, in Unicode."""
-    small = {0: "1", 1: "10", 2: "100"}
+    small = {0: "1", 1: "10"}
     return small.get(exponent) or "10" + str(exponent).translate(
         str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     )

@@ -77,13 +77,17 @@ def counts(rows: pd.DataFrame) -> pd.DataFrame:
 def _state(rows: pd.DataFrame, lines: Mapping[str, Callable]) -> State:
     found = counts(rows)
     level, says = found["level"].unstack("samples"), found["says"].unstack("samples")
-    samples, dims = level.columns.to_numpy(), level.index.to_numpy()
+    samples, dims = level.columns.to_list(), level.index.to_list()
     edges = [
         (v[0] - (v[1] - v[0]) / 2, v[-1] + (v[-1] - v[-2]) / 2) if len(v) > 1 else (v[0], v[0] + 1)
         for v in (samples, dims)
     ]
     shares = (rows["shown"] == RECOVERED).all()
-    name = "dark: all recovered" if shares else "dark: close (1e−4), pale: far (1)"
+    name = (
+        "full colour: all recovered"
+        if shares
+        else "full colour: 1e−4 or closer, none: 1 or farther"
+    )
     words = says.fillna("not run").to_numpy().ravel()
     colours = probed(
         heat(level, *edges, name=name),

@@ -31,6 +31,12 @@ def _own(first, own):
     return own
 
 
+def _translates(params: dict) -> None:
+    """At neighbouring windows the first kernel and the last one look at the same input."""
+    params["w"][0] = torch.tensor([0.0, 1.0])
+    params["w"][-1] = torch.tensor([1.0, 0.0])
+
+
 # What happens to the last kernel, and how many kernels that needs.
 CASES: Mapping[str, tuple[int, Callable[[dict], None]]] = {
     "all different": (1, lambda params: None),
@@ -40,6 +46,7 @@ CASES: Mapping[str, tuple[int, Callable[[dict], None]]] = {
     "last equals first, outputs too": (2, _last_is(*[lambda first, own: first] * 2)),
     "last equals first, outputs differ": (2, _last_is(lambda first, own: first, _own)),
     "last is minus first, outputs differ": (2, _last_is(lambda first, own: -first, _own)),
+    "last is a translate of first": (2, _translates),
 }
 
 
@@ -56,7 +63,7 @@ def ranks() -> Explorer:
         Choice("Kernels", tuple(map(str, counts)), start=1),
         Choice("Windows", tuple(map(str, windows)), start=2),
         Choice("Kernels are", tuple(_KINDS)),
-        Choice("Case", tuple(CASES)),
+        Choice("Case", tuple(CASES), start=5),
     )
     return Explorer("The rank of a small network and what it is made of", controls, states)
 

@@ -67,7 +67,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def _state(rows: pd.DataFrame, rank: int) -> State:
     found = summary(rows).apply(lambda column: pd.Series(rounded(column, 2), column.index, float))
     n, trials = found.index, rows["trial"].nunique()
-    samples = axis("sample size n", 0, n.max())
+    samples = axis("sample size n", 0, float(n.max()))
     dashed = {"colour": INK, "dash": True, "width": 1.5}
     at_rank = [rank, rank]
     errors = probed(

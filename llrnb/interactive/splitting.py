@@ -96,8 +96,8 @@ def _state(net, params, wide, neuron, j, k, curve, inputs, outputs) -> State:
         panel(
             "Its function", axis("input along the neuron's weights", -2.5, 2.5),
             axis("output", -reach, reach),
-            line(_ALONG, after, colour=0, width=3, name="wide"),
-            line(_ALONG, before, colour=INK, dash=True, width=1.5, name="narrow"),
+            line(_ALONG, after, colour=0, width=4, name="wide"),
+            line(_ALONG, before, colour=1, dash=True, name="narrow"),
         ),
         panel(
             "Its loss, at this share", axis("distance ξ of the copies", -1, 1),
@@ -107,7 +107,7 @@ def _state(net, params, wide, neuron, j, k, curve, inputs, outputs) -> State:
     )  # fmt: skip
     kind = "a critical point" if slope < 1e-9 else "not critical"
     text = (
-        f"α = {_signed(share)}, ξ = {_signed(distance)}: "
+        f"Neuron {neuron}, α = {_signed(share)}, ξ = {_signed(distance)}: "
         f"the loss changes by {_signed(percent, 2)}%, {kind}; "
         f"rank {rank} of {model.parameter_count} tangent functions."
     )
