@@ -127,6 +127,104 @@ def test_a_page_reads_offline(browser, serve, name, mode):
     assert faults(browser, f"{serve(PAGES)}/{name}", mode) == []
 
 
+EXPLORERS = [name for name in NAMES if 'class="explorer"' in (PAGES / name).read_text()]
+# Controls without a name, pictures without a description, or wider than their frame.
+UNFIT = """(root) => [
+    ...[...root.querySelectorAll("select, input")].filter((one) => !one.labels[0]?.innerText),
+    ...[...root.querySelectorAll("svg[role=img]")].filter((one) => !one.ariaLabel),
+    ...[root, ...root.querySelectorAll(".panel")].filter((b) => b.scrollWidth > b.clientWidth),
+].map((one) => one.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture
+def from_disk(browser):
+    """Open a page as a file, on a phone-sized screen; requests to any host are a failure."""
+    contexts = []
+
+    def start(name: str, mode: str = "light"):
+        context = browser.new_context(color_scheme=mode, viewport={"width": 390, "height": 844})
+        contexts.append(context)
+        page = context.new_page()
+        asked = []
+        page.on("request", lambda r: asked.append(r.url) if r.url.startswith("http") else None)
+        page.goto((PAGES / name).absolute().as_uri())
+        assert not asked
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+def seen(explorer) -> tuple[str, str]:
+    """What an explorer shows: the picture and the sentence."""
+    return explorer.locator(".panels").inner_html(), explorer.locator(".readout").inner_text()
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_every_control_changes_the_picture_by_keyboard(from_disk, name, mode):
+    page = from_disk(name, mode)
+    for explorer in page.locator(".explorer").all():
+        assert explorer.evaluate(UNFIT) == []
+        for control in explorer.locator("select, input").all():
+            before = seen(explorer)
+            control.focus()
+            page.keyboard.press("ArrowDown" if control.evaluate("c => c.options") else "ArrowRight")
+            if seen(explorer) == before:  # it was at its end
+                page.keyboard.press(
+                    "ArrowUp" if control.evaluate("c => c.options") else "ArrowLeft"
+                )
+            assert all(now != then for now, then in zip(seen(explorer), before, strict=True))
+        assert explorer.evaluate(UNFIT) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_what_plays_can_be_paused(from_disk, name):
+    page = from_disk(name)
+    for button in page.locator(".explorer button").all():
+        explorer = page.locator(".explorer").filter(has=button)
+        before = seen(explorer)
+        button.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(700)
+        page.keyboard.press("Enter")
+        after = seen(explorer)
+        page.wait_for_timeout(400)
+        assert after != before and seen(explorer) == after
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLORERS if "fig3" in name])
+def test_hovering_tells_the_numbers(from_disk, name):
+    page = from_disk(name)
+    explorer = page.locator(".explorer").first
+    explorer.locator("svg[role=img]").first.hover(position={"x": 70, "y": 90})
+    left = explorer.locator(".readout").inner_text()
+    explorer.locator("svg[role=img]").first.hover(position={"x": 250, "y": 90})
+    right = explorer.locator(".readout").inner_text()
+    for word in ("mean test error", "95% interval", "trials recovered", "train loss"):
+        assert word in left and word in right
+    assert left != right
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_day_and_night_have_their_own_inks(from_disk, name):
+    ink = """() => {
+        const explorer = document.querySelector(".explorer");
+        const line = explorer.querySelector("svg [stroke='var(--c0)'], svg [fill*='var(--c']");
+        return [getComputedStyle(explorer).color, line && getComputedStyle(explorer)
+            .getPropertyValue("--c0")];
+    }"""
+    day, night = (from_disk(name, mode).evaluate(ink) for mode in ("light", "dark"))
+    assert all(one != other for one, other in zip(day, night, strict=True))
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_a_page_with_an_explorer_is_small(name):
+    assert (PAGES / name).stat().st_size < 1_500_000
+
+
 ICON = '<link rel="icon" href="data:,">'  # else a browser asks for one
 
 

@@ -28,12 +28,22 @@ MAY_IMPORT = {
     "provenance": set(),
     "descriptions": {"networks", "targets", "training"},
     "sweep": {"networks", "targets", "descriptions", "training", "relu", "store", "sweep"},
+    "interactive": {
+        "interactive",
+        "networks",
+        "deep",
+        "rank",
+        "embedding",
+        "transitions",
+        "figures",
+    },
     "jobs": set(),
     "presets": {"networks", "targets", "theory", "training", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},
 }
 MAY_USE = {
-    "matplotlib": {"figures"},
+    "matplotlib": {"figures", "interactive"},
+    "ipywidgets": {"interactive"},
     "numba": {"training", "rank", "least_squares"},
     "llvmlite": {"training"},
     "pyarrow": {"store"},
