@@ -64,7 +64,7 @@ class TanhNetwork:
 
     @property
     def neurons(self) -> int:
-        """Number of hidden neurons: kernels times windows."""
+        """Number of hidden neurons, kernels times windows."""
         return self.kernels * len(self.windows)
 
     @property
