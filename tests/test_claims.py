@@ -12,6 +12,7 @@ import torch
 
 from llrnb import cnn, exact_rank, local_linear_fit, store, sweep, theory
 from llrnb.presets import fig3
+from llrnb.relu import cover_probability
 from llrnb.targets import draw, generic_target, paper_target
 from llrnb.transitions import transition_point
 
@@ -72,14 +73,31 @@ def n50_of_relu(preset, dim, variant=""):
     return transition_point(rows["samples"].to_numpy(), rows["value"].to_numpy())
 
 
+def share_of(preset, outcome, dim):
+    """The share of an outcome among the published instances of one dimension."""
+    table = published(f"relu-{preset}")
+    return float((table.loc[table["dim"] == dim, "outcome"] == outcome).mean())
+
+
+def corner(preset, metric, variant=""):
+    """The mean of a metric at the largest published n and d."""
+    means = sweep.averages(published(f"relu-{preset}"), metric)
+    means = means[means["variant"] == variant]
+    at = (means["samples"] == means["samples"].max()) & (means["dim"] == means["dim"].max())
+    return float(means.loc[at, "value"].iloc[0])
+
+
 NAMES = {
     "cnn": cnn,
+    "corner": corner,
+    "cover_probability": cover_probability,
     "fig3": fig3,
     "first_recovery": first_recovery,
     "hmtk_recovered": hmtk_recovered,
     "n50_of_fig3": n50_of_fig3,
     "n50_of_relu": n50_of_relu,
     "paper_target": paper_target,
+    "share_of": share_of,
     "theory": theory,
     "translated_kernels": translated_kernels,
 }
