@@ -129,3 +129,9 @@ def test_a_problem_says_which_data_it_needs():
         pose(plant(6, 2), "deep")
     with pytest.raises(ValueError, match="patterns need at least 1 direction, got -1"):
         pose(plant(6, 2), "skip", patterns=-1)
+
+
+def test_more_neurons_than_cones_are_refused():
+    planted = plant(2, 1, labels="relu", neurons=3)
+    with pytest.raises(ValueError, match="have at most 2 patterns.*got 3 neurons"):
+        pose(planted, "plain")

@@ -114,7 +114,18 @@ def cover_probability(samples: int, dim: int) -> float:
     if samples < 1 or dim < 1:
         raise ValueError(f"the probability needs 1 sample and 1 input, got {samples} and {dim}")
     samples, dim = int(samples), int(dim)  # NumPy's integers would overflow
-    return sum(comb(samples - 1, i) for i in range(min(dim, samples))) / 2 ** (samples - 1)
+    return pattern_count(samples, dim) / 2**samples
+
+
+def pattern_count(samples: int, dim: int) -> int:
+    """The number of patterns of samples in general position: 2 sum_{i < d} C(n-1, i) (Cover 1965).
+
+    Samples in special position have fewer.
+
+    >>> pattern_count(6, 2)
+    12
+    """
+    return 2 * sum(comb(samples - 1, i) for i in range(min(dim, samples)))
 
 
 @dataclass(frozen=True)
@@ -156,8 +167,8 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
         seed: of the directions; they do not depend on the network.
 
     Raises:
-        ValueError: another network, labels that are not the network's, or fewer samples than
-            inputs for "normalised".
+        ValueError: another network, labels that are not the network's, fewer samples than inputs
+            for "normalised", or more planted neurons than there are patterns.
     """
     one_of(Network, "network", network)
     samples, dim = planted.samples, planted.dim
@@ -167,6 +178,12 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
         )
     if network == "normalised" and samples < dim:
         raise ValueError(f"a normalised network on {dim} inputs needs {dim} samples, got {samples}")
+    cones = pattern_count(samples, dim)
+    if network != "skip" and planted.neurons > cones:
+        raise ValueError(
+            f"{samples} samples of {dim} inputs have at most {cones} patterns, one for each planted "
+            f"neuron, got {planted.neurons} neurons"
+        )
     rng = np.random.default_rng([samples, dim, seed, 1])
     include = None if network == "skip" else planted.weights
     count = max(samples, 50) if patterns is None else patterns
