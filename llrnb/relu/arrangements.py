@@ -181,8 +181,8 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
     cones = pattern_count(samples, dim)
     if network != "skip" and planted.neurons > cones:
         raise ValueError(
-            f"{samples} samples of {dim} inputs have at most {cones} patterns, one for each planted "
-            f"neuron, got {planted.neurons} neurons"
+            f"{samples} samples of {dim} inputs have at most {cones} patterns, one for each "
+            f"planted neuron, got {planted.neurons} neurons"
         )
     rng = np.random.default_rng([samples, dim, seed, 1])
     include = None if network == "skip" else planted.weights
