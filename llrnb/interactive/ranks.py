@@ -63,7 +63,7 @@ def ranks() -> Explorer:
         Choice("Kernels", tuple(map(str, counts)), start=1),
         Choice("Windows", tuple(map(str, windows)), start=2),
         Choice("Kernels are", tuple(_KINDS)),
-        Choice("Case", tuple(CASES), start=5),
+        Choice("Case", tuple(CASES), start=4),
     )
     return Explorer("The rank of a small network and what it is made of", controls, states)
 
