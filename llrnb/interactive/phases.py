@@ -21,18 +21,20 @@ def phases(rows: pd.DataFrame, lines: Mapping[str, Callable] | None = None) -> E
 
     Args:
         rows: of `llrnb.sweep.run` for any number of `PhaseDiagram`s of the tasks "recovery" and
-            "solution", one below the other. A choice with a single value is no control.
+            "solution", one below the other; a problem that stands in two of them counts once. A
+            choice with a single value is no control.
         lines: for each name, n as a function of d, drawn over all diagrams.
     """
     rows = rows[rows["task"].isin(["recovery", "solution"])]
     rows = rows.assign(shown=np.where(rows["task"] == "recovery", RECOVERED, DISTANCE))
+    rows = rows.drop_duplicates([*_CHOICES.values(), "samples", "dim", "trial"])
     values = {name: list(dict.fromkeys(rows[column])) for name, column in _CHOICES.items()}
     values["Noise σ"].sort()
     values = {name: found for name, found in values.items() if len(found) > 1}
     columns = [_CHOICES[name] for name in values]
     states = {
         tuple(found.index(v) for found, v in zip(values.values(), key, strict=True)): _state(
-            cell, lines or {}
+            cell, ", ".join(map(_word, key)), lines or {}
         )
         for key, cell in (rows.groupby(columns, sort=False) if columns else [((), rows)])
     }
@@ -45,7 +47,7 @@ def phases(rows: pd.DataFrame, lines: Mapping[str, Callable] | None = None) -> E
     return Explorer(title, controls, states, probes=("Samples n", "Dimension d"))
 
 
-def _word(value) -> str:
+def _word(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
@@ -74,7 +76,7 @@ def counts(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"level": level, "says": says})
 
 
-def _state(rows: pd.DataFrame, lines: Mapping[str, Callable]) -> State:
+def _state(rows: pd.DataFrame, chosen: str, lines: Mapping[str, Callable]) -> State:
     found = counts(rows)
     level, says = found["level"].unstack("samples"), found["says"].unstack("samples")
     samples, dims = level.columns.to_list(), level.index.to_list()
@@ -96,10 +98,12 @@ def _state(rows: pd.DataFrame, lines: Mapping[str, Callable]) -> State:
         np.tile(samples, len(dims)), np.repeat(dims, len(samples)), words,
     )  # fmt: skip
     over = [
-        line(curve(dims), dims, colour=1, dash=True, name=label) for label, curve in lines.items()
+        line(curve(np.array(dims)), dims, colour=1, dash=True, name=label)
+        for label, curve in lines.items()
     ]
     half = float((level > 0.5).sum().sum() / max(1, level.notna().sum().sum()))
-    text = f"{rows['trial'].nunique()} trials at each of {level.size} places; "
+    text = f"{chosen}: " if chosen else ""
+    text += f"{rows['trial'].nunique()} trials at each of {level.size} places; "
     text += f"{100 * half:.0f}% of the places are recovered by most trials." if shares else (
         f"{100 * half:.0f}% of the places are closer than 0.01."
     )  # fmt: skip
