@@ -238,4 +238,4 @@ def test_a_phase_diagram_offers_what_was_computed():
     colours = explorer.states[0, 0, 0].panels[0]["marks"][0]
     assert colours["probe"]["columns"][2][0] == "2 of 2 trials recovered"
     assert explorer.states[0, 1, 0].panels[0]["marks"][0]["rows"] == [".."]
-    assert explorer.states[1, 0, 1].panels[0]["marks"][0]["rows"] == ["WW"]  # half of the decades
+    assert explorer.states[1, 0, 1].panels[0]["marks"][0]["rows"] == ["gg"]  # two of three decades
