@@ -231,8 +231,11 @@ def test_a_phase_diagram_counts_what_was_decided():
 
 
 def test_a_phase_diagram_offers_what_was_computed():
-    explorer = interactive.phases(phase_rows(), {"n = 2d": lambda d: 2 * d})
+    twice = pd.concat([phase_rows(), phase_rows()])
+    explorer = interactive.phases(twice, {"n = 2d": lambda d: 2 * d})
     assert [control.label for control in explorer.controls] == ["Shown", "Data", "Noise σ"]
     assert set(explorer.states) == {(0, 0, 0), (0, 1, 0), (1, 0, 1)}
+    colours = explorer.states[0, 0, 0].panels[0]["marks"][0]
+    assert colours["probe"]["columns"][2][0] == "2 of 2 trials recovered"
     assert explorer.states[0, 1, 0].panels[0]["marks"][0]["rows"] == [".."]
-    assert explorer.states[1, 0, 1].panels[0]["marks"][0]["rows"] == ["WW"]  # half of the decades
+    assert explorer.states[1, 0, 1].panels[0]["marks"][0]["rows"] == ["gg"]  # two of three decades

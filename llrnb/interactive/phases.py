@@ -13,7 +13,7 @@ _CHOICES = {
     "Shown": "shown", "Network": "network", "Program": "form", "Neurons": "neurons",
     "Data": "data", "Planted weights": "weights", "Noise σ": "noise",
 }  # fmt: skip
-_FARTHEST, _NEAREST = 0.0, -4.0  # powers of ten of the distances at which colours end
+_FARTHEST, _NEAREST = 0.0, -3.0  # powers of ten of the distances at which colours end
 
 
 def phases(rows: pd.DataFrame, lines: Mapping[str, Callable] | None = None) -> Explorer:
@@ -21,18 +21,20 @@ def phases(rows: pd.DataFrame, lines: Mapping[str, Callable] | None = None) -> E
 
     Args:
         rows: of `llrnb.sweep.run` for any number of `PhaseDiagram`s of the tasks "recovery" and
-            "solution", one below the other. A choice with a single value is no control.
+            "solution", one below the other; a problem that stands in two of them counts once. A
+            choice with a single value is no control.
         lines: for each name, n as a function of d, drawn over all diagrams.
     """
     rows = rows[rows["task"].isin(["recovery", "solution"])]
     rows = rows.assign(shown=np.where(rows["task"] == "recovery", RECOVERED, DISTANCE))
+    rows = rows.drop_duplicates([*_CHOICES.values(), "samples", "dim", "trial"])
     values = {name: list(dict.fromkeys(rows[column])) for name, column in _CHOICES.items()}
     values["Noise σ"].sort()
     values = {name: found for name, found in values.items() if len(found) > 1}
     columns = [_CHOICES[name] for name in values]
     states = {
         tuple(found.index(v) for found, v in zip(values.values(), key, strict=True)): _state(
-            cell, lines or {}
+            cell, ", ".join(map(_named, columns, key)), lines or {}
         )
         for key, cell in (rows.groupby(columns, sort=False) if columns else [((), rows)])
     }
@@ -45,8 +47,14 @@ def phases(rows: pd.DataFrame, lines: Mapping[str, Callable] | None = None) -> E
     return Explorer(title, controls, states, probes=("Samples n", "Dimension d"))
 
 
-def _word(value) -> str:
+def _word(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:g}"
+
+
+def _named(column: str, value: str | float) -> str:
+    """A value as a sentence has it."""
+    sign = {"neurons": "k = ", "noise": "σ = "}.get(column, "")
+    return sign + _word(value)
 
 
 def counts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +82,7 @@ def counts(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"level": level, "says": says})
 
 
-def _state(rows: pd.DataFrame, lines: Mapping[str, Callable]) -> State:
+def _state(rows: pd.DataFrame, chosen: str, lines: Mapping[str, Callable]) -> State:
     found = counts(rows)
     level, says = found["level"].unstack("samples"), found["says"].unstack("samples")
     samples, dims = level.columns.to_list(), level.index.to_list()
@@ -86,7 +94,7 @@ def _state(rows: pd.DataFrame, lines: Mapping[str, Callable]) -> State:
     name = (
         "full colour: all recovered"
         if shares
-        else "full colour: 1e−4 or closer, none: 1 or farther"
+        else "full colour: 0.001 or closer, none: 1 or farther"
     )
     words = says.fillna("not run").to_numpy().ravel()
     colours = probed(
@@ -96,13 +104,17 @@ def _state(rows: pd.DataFrame, lines: Mapping[str, Callable]) -> State:
         np.tile(samples, len(dims)), np.repeat(dims, len(samples)), words,
     )  # fmt: skip
     over = [
-        line(curve(dims), dims, colour=1, dash=True, name=label) for label, curve in lines.items()
+        line(curve(np.array(dims)), dims, colour=1, dash=True, name=label)
+        for label, curve in lines.items()
     ]
-    half = float((level > 0.5).sum().sum() / max(1, level.notna().sum().sum()))
-    text = f"{rows['trial'].nunique()} trials at each of {level.size} places; "
-    text += f"{100 * half:.0f}% of the places are recovered by most trials." if shares else (
-        f"{100 * half:.0f}% of the places are closer than 0.01."
-    )  # fmt: skip
+    text = f"{chosen}: " if chosen else ""
+    text += f"{rows['trial'].nunique()} trials at each of {level.size} places; "
+    if shares:
+        most = float((level > 0.5).sum().sum() / max(1, level.notna().sum().sum()))
+        text += f"{100 * most:.0f}% of the places are recovered by most trials."
+    else:
+        mean = rows.groupby(["samples", "dim"])["weight_distance"].mean()
+        text += f"mean distances from {mean.min():.1e} to {mean.max():.1e}."
     x, y = axis("sample size n", *edges[0]), axis("dimension d", *edges[1])
     what = "Share of trials that recover" if shares else "Distance to the planted weights"
     return State((panel(what, x, y, colours, *over, height=330),), text)

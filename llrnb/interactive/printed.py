@@ -26,7 +26,7 @@ def picture(panels: Sequence[Mapping]) -> bytes:
             for mark in panel["marks"]:
                 _DRAW[mark["kind"]](axes, mark)
             if axes.get_legend_handles_labels()[0]:
-                axes.legend(fontsize=8)
+                axes.legend(fontsize=8, frameon=any(m["kind"] == "heat" for m in panel["marks"]))
         file = BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})
         plt.close(figure)

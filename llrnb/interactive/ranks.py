@@ -54,7 +54,7 @@ def ranks() -> Explorer:
     """Singular values, exact rank and the matrix C of small networks, degenerate ones included."""
     counts, windows = (1, 2, 3), (1, 2, 3)
     states = {
-        position: _state(*network(counts[position[0]], windows[position[1]], kind, case))
+        position: _state(*network(counts[position[0]], windows[position[1]], kind, case), case)
         for (k, kind), (c, case) in product(enumerate(_KINDS), enumerate(CASES))
         for position in product(range(3), range(3), [k], [c])
         if counts[position[0]] >= CASES[case][0]
@@ -63,7 +63,7 @@ def ranks() -> Explorer:
         Choice("Kernels", tuple(map(str, counts)), start=1),
         Choice("Windows", tuple(map(str, windows)), start=2),
         Choice("Kernels are", tuple(_KINDS)),
-        Choice("Case", tuple(CASES), start=5),
+        Choice("Case", tuple(CASES), start=4),
     )
     return Explorer("The rank of a small network and what it is made of", controls, states)
 
@@ -83,7 +83,7 @@ def network(kernels: int, windows: int, kind: str, case: str) -> tuple[TanhNetwo
     return net, params
 
 
-def _state(net: TanhNetwork, params: dict) -> State:
+def _state(net: TanhNetwork, params: dict, case: str) -> State:
     exact, found = structure(net, params), numerical_rank(net, params)
     values = found.singular_values.numpy()
     place = np.arange(1, len(values) + 1)
@@ -118,7 +118,7 @@ def _state(net: TanhNetwork, params: dict) -> State:
         ),
     )  # fmt: skip
     text = (
-        f"{net.neurons} neurons, {exact.distinct} classes ±v: "
+        f"{case.capitalize()}: {net.neurons} neurons, {exact.distinct} classes ±v: "
         f"rank {exact.distinct} + {exact.rank - exact.distinct} = {exact.rank} "
         f"among {net.parameter_count} parameters; by singular values {found.rank}."
     )
