@@ -111,8 +111,8 @@ def limit_cell(
 
     Returns:
         One row per trial: variant, strategy, family, target, inputs, kernels, multiple,
-        parameters (of the network), model_rank (of the target; 0 if no network of the family computes it),
-        samples, noise, trial; status (what the strategy says); train_loss, test_error (mean
+        parameters (of the network), model_rank (of the target; 0 if the family does not compute
+        it), samples, noise, trial; status (what the strategy says); train_loss, test_error (mean
         squared errors), relative_error; recovered and exact (whether that is below `RECOVERED` and
         `EXACT`); width (kernels of what was found), starts, evaluations.
 
