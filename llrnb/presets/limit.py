@@ -41,6 +41,7 @@ _INTERPOLATOR = Limit(
 _DESCENT = replace(
     _INTERPOLATOR, samples=_grid(1.25, 1.5, 2, 2.5, 3, 4, near=(-1, 0, 1)), multiple=10, trials=20
 )
+_PENALISED = replace(_DESCENT, samples=_grid(2, 4, near=(1,)), trials=10, options={"steps": 10_000})
 
 MEASURED = Together(
     tuple(
@@ -50,10 +51,7 @@ MEASURED = Together(
             _INTERPOLATOR,
             replace(_INTERPOLATOR, multiple=10),
             *(replace(_DESCENT, strategy=strategy) for strategy in DESCENTS[:2]),
-            *(
-                replace(_DESCENT, strategy=strategy, samples=_grid(1.5, 2, 3, 4, near=(1,)))
-                for strategy in DESCENTS[2:]
-            ),
+            *(replace(_PENALISED, strategy=strategy) for strategy in DESCENTS[2:]),
         )
     )
 )
@@ -63,7 +61,7 @@ SMALL = Together(
         replace(_INTERPOLATOR, multiple=multiple, target=target, trials=8, samples=samples)
         for target in TARGETS
         for multiple in (1, 10)
-        for samples in [_grid(1.5, near=(-1, 0, 1, 2))]
+        for samples in [_grid(1.5, near=(-1, 0, 1))]
     )
 )
 
