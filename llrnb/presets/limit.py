@@ -88,7 +88,7 @@ WIDTHS = Together(
     tuple(
         _one(
             kernels, 5, **_at(7 * kernels + 1, 10.5 * kernels, 14 * kernels), **_KNOWN,
-            options={"starts": 2**15}, variant=f"{kernels} kernels",
+            options={"starts": 2**13}, variant=f"{kernels} kernels",
         )
         for kernels in (1, 2, 3, 4, 5)
     )
@@ -97,7 +97,7 @@ INPUTS = Together(
     tuple(
         _one(
             2, dim, **_at(2 * dim + 5, 3 * dim + 6, 4 * dim + 8), **_KNOWN,
-            options={"starts": 2**15}, variant=f"{dim} inputs",
+            options={"starts": 2**13}, variant=f"{dim} inputs",
         )
         for dim in (5, 10, 15, 20)
     )
@@ -113,8 +113,8 @@ NOISE = Together(
         ),
         *(
             _one(
-                2, 5, **_at(15, 28, 56), multiple=4, trials=10, noise=noise,
-                options={"budget": 3 * 10**5},
+                2, 5, **_at(15, 28), multiple=4, trials=5, noise=noise,
+                options={"budget": 4 * 10**5},
             )
             for noise in SIGMAS[1::2]
         ),
@@ -127,7 +127,7 @@ FOREIGN = Together(
         replace(
             _one(3, 5, **_at(12, 20, 28, 36), multiple=4, options={"budget": 2 * 10**6}),
             target=target,
-            trials=20,
+            trials=10,
             variant=name,
         )
         for target, name in (
