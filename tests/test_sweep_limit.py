@@ -145,7 +145,10 @@ def test_presets_stand_on_both_sides_of_the_limit():
     for preset in limit.MEASURED.presets:
         assert preset.strategy in STRATEGIES and preset.trials >= 10
         for family, sizes in preset.samples.items():
-            assert limit.RANKS[family] + 1 in sizes and max(sizes) >= 3 * limit.RANKS[family]
+            assert max(sizes) >= 3 * limit.RANKS[family]
+    first = limit.MEASURED.presets[0]
+    for family, rank in limit.RANKS.items():
+        assert {rank - 1, rank, rank + 1} <= set(first.samples[family])
     assert {"measured", "small", "widths", "inputs", "noise", "foreign"} <= set(presets_of("limit"))
     keys = [c.key for preset in presets_of("limit").values() for c in preset.cells()]
     assert len(keys) >= len(set(keys)) > 100
