@@ -79,6 +79,14 @@ def share_of(preset, outcome, dim):
     return float((table.loc[table["dim"] == dim, "outcome"] == outcome).mean())
 
 
+def share_at_limit(family, more, target="paper", column="recovered"):
+    """The share of published data sets of so many samples more than the rank, at 100x."""
+    table = published("limit-measured")
+    table = table[(table["strategy"] == "narrowest interpolator") & (table["multiple"] == 100)]
+    table = table[(table["family"] == family) & (table["target"] == target)]
+    return float(table.loc[table["samples"] == table["model_rank"] + more, column].mean())
+
+
 def corner(preset, metric, variant=""):
     """The mean of a metric at the largest published n and d."""
     means = sweep.averages(published(f"relu-{preset}"), metric)
@@ -97,6 +105,7 @@ NAMES = {
     "n50_of_fig3": n50_of_fig3,
     "n50_of_relu": n50_of_relu,
     "paper_target": paper_target,
+    "share_at_limit": share_at_limit,
     "share_of": share_of,
     "theory": theory,
     "translated_kernels": translated_kernels,

@@ -22,12 +22,18 @@ MAY_IMPORT = {
     "least_squares": {"networks", "rank", "training", "least_squares"},
     "condensation": {"networks", "rank", "least_squares"},
     "interpolation": {"networks", "rank", "embedding", "least_squares"},
+    "strategies": {
+        *("networks", "rank", "least_squares", "condensation", "interpolation", "training")
+    },
     "relu": {"relu", "training"},
     "store": set(),
     "transitions": set(),
     "provenance": set(),
     "descriptions": {"networks", "targets", "training"},
-    "sweep": {"networks", "targets", "descriptions", "training", "relu", "store", "sweep"},
+    "sweep": {
+        *("networks", "deep", "targets", "descriptions", "training", "strategies", "relu"),
+        *("store", "sweep"),
+    },
     "interactive": {
         "interactive",
         "networks",

@@ -2,10 +2,15 @@
 
 from types import ModuleType
 
-from llrnb.presets import fig3, hmtk, relu
+from llrnb.presets import fig3, hmtk, limit, relu
 from llrnb.sweep import Preset
 
-SWEEPS: dict[str, ModuleType] = {"fig3": fig3, "hmtk": hmtk, "relu": relu}
+SWEEPS: dict[str, ModuleType] = {
+    "fig3": fig3,
+    "hmtk": hmtk,
+    "limit": limit,
+    "relu": relu,
+}
 
 
 def presets_of(sweep: str) -> dict[str, Preset]:

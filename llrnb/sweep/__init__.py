@@ -7,6 +7,7 @@ cell as it is finished, and goes on where an earlier launch stopped.
 import pandas as pd
 
 from llrnb.sweep.driver import Progress, SweepFailed, collect, launch, on_device, status
+from llrnb.sweep.limit import Limit, limit_cell, recovered_shares
 from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
 from llrnb.sweep.recovery import Recovery, best_rate, means, options, train_cell
@@ -15,6 +16,7 @@ __all__ = [
     "NOT_RUN",
     "PHYSICS",
     "Cell",
+    "Limit",
     "PhaseDiagram",
     "Preset",
     "Progress",
@@ -26,10 +28,12 @@ __all__ = [
     "collect",
     "key_of",
     "launch",
+    "limit_cell",
     "means",
     "on_device",
     "options",
     "phase_cell",
+    "recovered_shares",
     "run",
     "shares",
     "status",
@@ -41,7 +45,7 @@ def run(preset: Preset) -> pd.DataFrame:
     """Compute everything in a preset in this process, and store nothing.
 
     Returns:
-        The rows of `train_cell` or `phase_cell`, cell by cell.
+        The rows of `train_cell`, `phase_cell` or `limit_cell`, cell by cell.
     """
     cells = (preset.compute(**cell.parameters) for cell in preset.cells())
     return pd.concat(cells, ignore_index=True)

@@ -1,0 +1,249 @@
+"""Ways to recover a target from samples: what the book compares at the limit of information.
+
+Each takes a network, a stack of data sets and a seed for each, knows neither the target nor its
+rank, and makes one attempt per data set. Where a strategy has a setting, it tries all of them and
+keeps the one with the lowest loss on the samples, which is what a user can do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import torch
+from torch import Tensor
+
+from llrnb.condensation import condense, polish
+from llrnb.interpolation import Outcome, narrowest_interpolator
+from llrnb.least_squares import BOUND, ROUNDING, draw_starts, fit
+from llrnb.networks import Params, TanhNetwork
+from llrnb.rank import exact_rank
+from llrnb.training import train
+
+RATES = (0.05, 0.15, 0.5)  # of gradient descent
+ADAM_RATE = 0.01
+STRENGTHS = (1e-4, 1e-3, 1e-2)  # of a penalty
+ANGLE = 0.1  # radians up to which kernels are merged
+_STD = 1e-10  # of small initial weights, as in the paper
+_PENALISED_STD = 0.1  # of those that a penalty is to make condense
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a strategy makes of one data set.
+
+    Attributes:
+        net: the network of `params`, which may be narrower than the one that was asked for.
+        params: its parameters.
+        loss: the mean squared error on the samples.
+        status: what the strategy itself can say.
+        starts: initialisations used, all settings together.
+        evaluations: of a network and its derivatives on all samples, all settings together.
+    """
+
+    net: TanhNetwork
+    params: Params
+    loss: float
+    status: str
+    starts: int
+    evaluations: int
+
+
+def climb(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, budget: int = 10**7
+) -> list[Attempt]:
+    """The narrowest interpolator, width after width; see `narrowest_interpolator`."""
+    found = [
+        narrowest_interpolator(net, x, y, budget=budget, seed=seed)
+        for x, y, seed in zip(inputs, outputs, seeds, strict=True)
+    ]
+    return [
+        Attempt(f.narrow, f.narrow_params, f.loss, str(f.status), f.starts, f.evaluations)
+        for f in found
+    ]
+
+
+def least_squares_fit(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, starts: int = 1000
+) -> list[Attempt]:
+    """The first exact one, or the best, of many second-order fits of `net` itself.
+
+    This is for a width that is known, and for noise, with which no fit is exact.
+    """
+    attempts = []
+    for x, y, seed in zip(inputs, outputs, seeds, strict=True):
+        fits = fit(net, x, y, draw_starts(net, x, y, starts, seed), until_first=True)
+        bounded = torch.tensor([stop != "unbounded" for stop in fits.status])
+        best = int(torch.where(bounded, fits.loss, inf).argmin())
+        used = starts if fits.first is None else fits.first + 1
+        params = {name: value[best] for name, value in fits.params.items()}
+        cost = int(fits.evaluations.sum())
+        loss = float(fits.loss[best])
+        attempts.append(Attempt(net, params, loss, str(fits.status[best]), used, cost))
+    return attempts
+
+
+def gradient_descent(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 50_000
+) -> list[Attempt]:
+    """The paper's: small initial weights, full-batch steps of a fixed size."""
+    count, rates = len(seeds), [rate for rate in RATES for _ in seeds]
+    result = train(
+        net, inputs.repeat(len(RATES), 1, 1), outputs.repeat(len(RATES), 1), steps=steps,
+        learning_rates=rates, seeds=[*seeds] * len(RATES), std=_STD,
+    )  # fmt: skip
+    loss = torch.where(result.loss.isfinite(), result.loss, inf)
+    steps_taken = result.steps.reshape(len(RATES), count).sum(dim=0)
+    attempts = []
+    for i in range(count):
+        best = i + count * int(loss[i::count].argmin())
+        params = {name: value[best] for name, value in result.params.items()}
+        status = str(result.status[best])
+        cost = int(steps_taken[i])
+        attempts.append(Attempt(net, params, float(loss[best]), status, len(RATES), cost))
+    return attempts
+
+
+def adam(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
+) -> list[Attempt]:
+    """Adam, from small initial weights."""
+    return _penalised(net, inputs, outputs, seeds, None, (0.0,), steps, _STD)
+
+
+def weight_decay(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
+) -> list[Attempt]:
+    """Adam on the loss plus strength |theta|^2, from ordinary weights, then without the penalty."""
+    return _penalised(
+        net, inputs, outputs, seeds, _squares, STRENGTHS, steps, _PENALISED_STD
+    )  # fmt: skip
+
+
+def dropout(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
+) -> list[Attempt]:
+    """Adam on the mean loss of dropout in the output layer, then without it.
+
+    With neurons kept with probability p and scaled by 1/p, the mean of the squared error over the
+    masks is exactly the loss plus (1 - p) / p times the sum of the neurons' mean squared outputs
+    (Zhang and Xu 2024). The strengths stand for (1 - p) / p.
+    """
+    return _penalised(
+        net, inputs, outputs, seeds, _dropped, STRENGTHS, steps, _PENALISED_STD
+    )  # fmt: skip
+
+
+def condense_and_polish(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 10_000
+) -> list[Attempt]:
+    """A short descent from small weights; its condensed kernels are merged and fitted anew.
+
+    Kernels are merged by direction. Of those that remain, the one with the largest outputs is
+    fitted by second-order steps, then the first two, and so on, until the fit is exact. It is
+    certified as in the corollary.
+    """
+    attempts = []
+    for descent, x, y in zip(
+        gradient_descent(net, inputs, outputs, seeds, steps=steps), inputs, outputs, strict=True
+    ):
+        best, cost, goal = descent, descent.evaluations, ROUNDING * float(y.square().mean())
+        merged, params = condense(net, descent.params, angle=ANGLE, length=inf)
+        for kernels in range(1, merged.kernels + 1):
+            narrow = replace(merged, kernels=kernels)
+            start = {
+                name: value[:kernels] if value.ndim else value for name, value in params.items()
+            }
+            fits = polish(narrow, start, x, y, bound=BOUND)
+            cost += int(fits.evaluations[0])
+            if fits.loss[0] < best.loss:
+                found = {name: value[0] for name, value in fits.params.items()}
+                best = replace(best, net=narrow, params=found, loss=float(fits.loss[0]))
+            if best.loss <= goal:
+                break
+        attempts.append(replace(best, status=_said(best, goal, x), evaluations=cost))
+    return attempts
+
+
+Strategy = Callable[..., list[Attempt]]
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "narrowest interpolator": climb,
+    "condense and polish": condense_and_polish,
+    "gradient descent": gradient_descent,
+    "Adam": adam,
+    "weight decay": weight_decay,
+    "dropout": dropout,
+    "least squares": least_squares_fit,
+}
+
+
+def _said(attempt: Attempt, goal: float, inputs: Tensor) -> str:
+    """What the corollary says of a fit."""
+    if attempt.loss > goal:
+        return "not fitted"
+    certified = exact_rank(attempt.net, attempt.params) < len(inputs)
+    return str(Outcome.RECOVERED if certified else Outcome.INTERPOLATES)
+
+
+def _squares(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:
+    """|theta|^2 of every network."""
+    return sum(value.flatten(1).square().sum(dim=1) for value in params.values())
+
+
+def _dropped(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:
+    """The sum of the neurons' mean squared outputs, of every network."""
+    return (params["a"][:, None] * hidden).square().mean(dim=1).flatten(1).sum(dim=1)
+
+
+def _penalised(
+    net, inputs, outputs, seeds, penalty, strengths, steps, std
+) -> list[Attempt]:  # fmt: skip
+    """Adam at every strength on all data sets at once; the penalty is left out after half."""
+    count = len(seeds)
+    started = [net.init(std, seed) for seed in seeds]
+    params = {
+        name: torch.stack([one[name] for one in started] * len(strengths)).requires_grad_()
+        for name in net.shapes
+    }
+    x = inputs[..., net.windows].repeat(len(strengths), 1, 1, 1)
+    y = outputs.repeat(len(strengths), 1)
+    strength = torch.tensor(strengths, dtype=torch.float64).repeat_interleave(count)
+    optimizer = torch.optim.Adam(params.values(), lr=ADAM_RATE)
+    decay = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 1.0 if step < steps // 2 else 10 ** (4 - 8 * step / steps)
+    )
+    for step in range(steps):
+        hidden = _hidden(net, params, x)
+        loss = (_outputs(params, hidden) - y).square().mean(dim=1)
+        if penalty is not None and step < steps // 2:
+            loss = loss + strength * penalty(net, params, hidden)
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+        decay.step()
+    params = {name: value.detach() for name, value in params.items()}
+    loss = (_outputs(params, _hidden(net, params, x)) - y).square().mean(dim=1)
+    attempts = []
+    for i in range(count):
+        best = i + count * int(loss[i::count].argmin())
+        found = {name: value[best] for name, value in params.items()}
+        cost = steps * len(strengths)
+        attempt = Attempt(net, found, float(loss[best]), "step limit", len(strengths), cost)
+        attempts.append(attempt)
+    return attempts
+
+
+def _hidden(net: TanhNetwork, params: Params, x: Tensor) -> Tensor:
+    """(net, sample, kernel, window): the hidden neurons' outputs."""
+    subscripts = "zke,zspe->zskp" if net.shared else "zkpe,zspe->zskp"
+    inner = torch.einsum(subscripts, params["w"], x)
+    if net.bias:
+        b = params["b"][:, None]
+        inner = inner + (b[..., None] if net.shared else b)
+    return torch.tanh(inner)
+
+
+def _outputs(params: Params, hidden: Tensor) -> Tensor:
+    """(net, sample)."""
+    y = torch.einsum("zkp,zskp->zs", params["a"], hidden)
+    return y + params["c"][:, None] if "c" in params else y
