@@ -20,7 +20,7 @@ def phases(rows: pd.DataFrame, lines: Mapping[str, Callable] | None = None) -> E
     """Share of recovered trials, or distance to the planted weights, over n and d.
 
     Args:
-        rows: of `llrnb.sweep.run` for any number of `PhaseDiagram`s of the tasks "recovery" and
+        rows: of `llrnb.sweep.run` for any number of phase diagrams, of the tasks "recovery" and
             "solution", one below the other; a problem that stands in two of them counts once. A
             choice with a single value is no control.
         lines: for each name, n as a function of d, drawn over all diagrams.
