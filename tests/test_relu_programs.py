@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from llrnb.relu import Problem, SolverFailed, plant, pose, solve
+from llrnb.relu import Problem, plant, pose
+from llrnb.relu.programs import SolverFailed, solve
 
 LABELS = {"skip": "linear", "plain": "relu", "normalised": "normalised"}
 
