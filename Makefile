@@ -25,7 +25,7 @@ test: .venv/installed  ## lint, unit tests, notebooks against their stored outpu
 	OMP_NUM_THREADS=1 $(BIN)/pytest book --nbval --nbval-current-env -n 2 --dist loadscope
 	rm -rf _build/strict
 	$(BIN)/jupyter-book build . -W -n --keep-going --path-output _build/strict
-	LLRNB_PAGES=_build/strict/_build/html $(BIN)/pytest tests/test_browser.py
+	LLRNB_PAGES=_build/strict/_build/html $(BIN)/pytest tests/test_browser.py -n 2
 
 bench: .venv/installed-bench  ## time the training engine against its peers
 	$(BIN)/python -m benchmarks
