@@ -1,6 +1,8 @@
 """Imports point one way, and the heavy libraries stay where they belong."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ ROOT = Path(llrnb.__file__).parent
 # Each module may import from the package only what stands here.
 MAY_IMPORT = {
     "theory": set(),
-    "figures": set(),
+    "pictures": set(),
+    "figures": {"pictures"},
     "networks": set(),
     "deep": {"networks"},
     "targets": {"networks"},
@@ -42,13 +45,15 @@ MAY_IMPORT = {
         "embedding",
         "transitions",
         "figures",
+        "pictures",
     },
     "jobs": set(),
     "presets": {"networks", "targets", "theory", "training", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},
 }
 MAY_USE = {
-    "matplotlib": {"figures", "interactive"},
+    "matplotlib": {"figures", "interactive", "pictures"},
+    "PIL": {"pictures"},
     "ipywidgets": {"interactive"},
     "numba": {"training", "rank", "least_squares"},
     "llvmlite": {"training"},
@@ -69,6 +74,14 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path} has a relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def test_what_is_slow_to_import_waits_until_it_is_used():
+    code = (
+        "import sys, llrnb.sweep; print({'cvxpy', 'papermill', 'distributed'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
 from llrnb.relu.planted import VANISHING, responses
-from llrnb.relu.programs import Solution, solve
+from llrnb.relu.solutions import Solution
 from llrnb.relu.splitting import relaxed_splitting
 
 _LIMIT = 5000  # iterations
@@ -26,6 +26,8 @@ def solution(problem: Problem, form: str = "relaxed") -> Solution:
     Raises:
         ValueError, SolverFailed: as `llrnb.relu.programs.solve`.
     """
+    from llrnb.relu.programs import solve  # here, because cvxpy takes a second to import
+
     if form == "relaxed":
         parts = blocks(problem)
         run = relaxed_splitting(parts, problem.planted.outputs, noise_free=False, limit=_LIMIT)

@@ -11,17 +11,16 @@ the sum of its neurons' norms is what it costs. Each network has three programs:
 """
 
 import warnings
-from dataclasses import dataclass
 from typing import Literal
 
 import cvxpy as cp
 import numpy as np
-from jaxtyping import Float
 from scipy.sparse import block_diag
 
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
 from llrnb.relu.planted import one_of
+from llrnb.relu.solutions import Solution
 
 # Where the solution is barely unique, a gap of 1e-8, the default, leaves entries 1e-3 off.
 PRECISE = {"CLARABEL": {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}}
@@ -31,27 +30,6 @@ Form = Literal["exact", "relaxed", "regularised"]
 
 class SolverFailed(Exception):
     """A convex solver is missing, or ended without a solution."""
-
-
-@dataclass(frozen=True)
-class Solution:
-    """The solution of a convex program, as weights on the inputs.
-
-    On the data the network is X w_0 + sum_j D_j X (w_j - w'_j).
-
-    Attributes:
-        skip: w_0 of the linear unit, or None for a network without one.
-        positive: w_j of each pattern.
-        negative: w'_j of each pattern; 0 in a relaxed program.
-        objective: the optimal value.
-        status: the solver's word for it, "optimal" or "optimal_inaccurate".
-    """
-
-    skip: Float[np.ndarray, " input"] | None
-    positive: Float[np.ndarray, "input pattern"]
-    negative: Float[np.ndarray, "input pattern"]
-    objective: float
-    status: str
 
 
 def solve(
