@@ -1,5 +1,6 @@
 """From a table and an axes to a picture: no files, and no number of theory typed by hand."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 
+from llrnb import pictures
+
 # Okabe and Ito's palette, distinguishable with any colour vision.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -17,7 +20,13 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 
 
 def style() -> None:
-    """The book's figure style: white ground, so that a figure is legible on a dark page, too."""
+    """The book's figure style: white ground, so that a figure is legible on a dark page, too.
+
+    In a notebook, figures are stored with their numbers (see `llrnb.pictures`).
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        pictures.publish(shell)
     plt.rcParams.update(
         {
             "figure.facecolor": "white",

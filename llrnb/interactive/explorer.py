@@ -136,7 +136,9 @@ class Explorer:
         return view(self)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        bundle = {"text/plain": repr(self), "text/html": self.html(), "image/png": self.png()}
+        shown = {control.label: control.values[control.start] for control in self.controls}
+        first = picture(self.states[self.start].panels, constants=shown)
+        bundle = {"text/plain": repr(self), "text/html": self.html(), "image/png": first}
         # Jupyter prefers the live view; a stored notebook keeps only what needs no kernel.
         live = self.widget()._repr_mimebundle_() if find_spec("ipywidgets") else {}
         return {**live, **bundle}

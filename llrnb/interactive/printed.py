@@ -7,14 +7,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from llrnb import figures
+from llrnb import figures, pictures
 from llrnb.interactive.marks import LEVELS
 
 _INK = "0.2"
 
 
-def picture(panels: Sequence[Mapping]) -> bytes:
-    """The panels side by side, as PNG."""
+def picture(panels: Sequence[Mapping], constants: Mapping | None = None) -> bytes:
+    """The panels side by side, as PNG; with ``constants`` one that carries its numbers, too."""
     with plt.rc_context():
         figures.style()
         height = max(p["frame"]["height"] for p in panels) / 72
@@ -27,10 +27,14 @@ def picture(panels: Sequence[Mapping]) -> bytes:
                 _DRAW[mark["kind"]](axes, mark)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=8, frameon=any(m["kind"] == "heat" for m in panel["marks"]))
-        file = BytesIO()
-        figure.savefig(file, format="png", metadata={"Software": None})
+        if constants is not None:
+            png = pictures.carrying(figure, constants=constants)
+        else:
+            file = BytesIO()
+            figure.savefig(file, format="png")
+            png = file.getvalue()
         plt.close(figure)
-    return file.getvalue()
+    return png
 
 
 def _frame(axes: Axes, frame: Mapping) -> None:
