@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +24,8 @@ from PIL.PngImagePlugin import PngInfo
 DIGITS = 6  # of a number in the data
 SERIES_DESCRIBED = 6  # per panel; the others are in the data
 DRAWN_AT_MOST = 20_000  # numbers of a figure that is kept as SVG: a larger one opens slowly
+
+_PUBLISHING = WeakSet()  # shells
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,12 @@ def numbers(figure: Figure) -> list[dict]:
 
 
 def describe(panels: list[dict]) -> str:
-    """The panels in words: of each series the range, and for lines both ends."""
+    """The panels in words: of each series the range, and for lines with a name both ends."""
     parts = []
     for number, panel in enumerate(panels, 1):
-        shown = [words for s in panel["series"] if (words := _in_words(s))]
+        lines = [s for s in panel["series"] if s["kind"] == "line" and "label" not in s]
+        others = [s for s in panel["series"] if s not in lines]
+        shown = [words for s in others if (words := _in_words(s))] + _together(lines)
         left = len(shown) - SERIES_DESCRIBED
         more = [f"and {left} more"] * (left > 0)
         name = _spoken(panel["title"]) or (f"Panel {number}" if len(panels) > 1 else "")
@@ -117,13 +122,22 @@ def plain(values: Mapping) -> dict:
 
 def publish(shell) -> None:
     """From now on the notebook of the IPython ``shell`` stores its figures `carrying`."""
-    plt.get_backend()  # the inline backend sets its own way of storing when it is first asked for
+    if shell in _PUBLISHING:
+        return
+    _PUBLISHING.add(shell)
 
     def stored(figure: Figure) -> bytes:
-        names = {k: v for k, v in shell.user_ns.items() if not k.startswith("_")}
+        own = set(shell.user_ns) - set(shell.user_ns_hidden)
+        names = {k: shell.user_ns[k] for k in sorted(own) if not k.startswith("_")}
         return carrying(figure, constants=names, code=shell.user_ns["In"][-1])
 
-    shell.display_formatter.formatters["image/png"].for_type(Figure, stored)
+    def register(*_) -> None:
+        shell.display_formatter.formatters["image/png"].for_type(Figure, stored)
+
+    # The inline backend sets its own way after the cell that first asks for it, which is this one.
+    plt.draw_if_interactive()
+    register()
+    shell.events.register("pre_run_cell", register)
 
 
 def _axis(axes: Axes, name: str) -> dict:
@@ -139,7 +153,8 @@ def _series(axes: Axes) -> Iterator[dict]:
     for line in axes.lines:
         xy = np.column_stack(np.broadcast_arrays(*line.get_data())).astype(float)
         if line.get_transform() == axes.transData and len(xy):
-            yield _named(line, kind="line", x=xy[:, 0], y=xy[:, 1])
+            kind = "points" if line.get_linestyle() in ("None", "") else "line"
+            yield _named(line, kind=kind, x=xy[:, 0], y=xy[:, 1])
         elif len(xy):  # across the panel, at one value of the other coordinate
             fixed = "x" if line.get_transform() == axes.get_xaxis_transform() else "y"
             yield _named(line, kind="line", **{fixed: xy[:1, "xy".index(fixed)]})
@@ -208,11 +223,27 @@ def _in_words(series: dict) -> str:
         return ""
     (x, y), (to_x, to_y) = points[0], points[-1]
     if kind == "line" and len(points) > 1:
-        return f"{name or 'a line'} from {y:.3g} at {x:.4g} to {to_y:.3g} at {to_x:.4g}"
+        xs, ys = zip(*points, strict=True)
+        if len(set(xs)) == 1:
+            return f"{name} at {x:.4g}"
+        if len(set(ys)) == 1:
+            return f"{name}: {y:.3g} from {x:.4g} to {to_x:.4g}"
+        return f"{name} from {y:.3g} at {x:.4g} to {to_y:.3g} at {to_x:.4g}"
     low, high = min(p[1] for p in points), max(p[1] for p in points)
     many = "1 point" if len(points) == 1 else f"{len(points)} points"
     between = f"at {low:.3g}" if low == high else f"from {low:.3g} to {high:.3g}"
     return f"{name}: {many} {between}" if name else f"{many} {between}"
+
+
+def _together(lines: list[dict]) -> list[str]:
+    """Lines without names, but for those that mark one place."""
+    curves = [[y for y in s.get("y", ()) if y is not None] for s in lines]
+    curves = [ys for s, ys in zip(lines, curves, strict=True) if len({*s.get("x", ())}) > 1 and ys]
+    if not curves:
+        return []
+    low, high = min(map(min, curves)), max(map(max, curves))
+    many = "a line" if len(curves) == 1 else f"{len(curves)} lines"
+    return [f"{many} between {low:.3g} and {high:.3g}"]
 
 
 def _spoken(label: str) -> str:

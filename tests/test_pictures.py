@@ -41,6 +41,21 @@ def test_lines_across_the_panel_have_one_number(axes):
     assert along == {"kind": "line", "y": [0.5]}
 
 
+def test_straight_lines_are_said_once(axes):
+    axes.plot([7, 7], [0, 1], label="rank")
+    axes.plot([1, 9], [0.5, 0.5], label="half")
+    axes.plot([3, 3], [0, 1])
+    words = pictures.describe(pictures.numbers(axes.figure))
+    assert words == "rank at 7; half: 0.5 from 1 to 9."
+
+
+def test_lines_without_names_are_taken_together(axes):
+    axes.plot([1, 2], [3, 4], [1, 2], [-1, 0])
+    axes.plot([1, 2], [5, 6], "o")
+    words = pictures.describe(pictures.numbers(axes.figure))
+    assert words == "2 points from 5 to 6; 2 lines between -1 and 4."
+
+
 def test_points_and_their_colours(axes):
     axes.scatter([1, 2], [3, 4], c=[5, 6])
     assert only_series(axes) == {"kind": "points", "x": [1, 2], "y": [3, 4], "values": [5, 6]}
@@ -85,7 +100,7 @@ def test_a_picture_carries_numbers_words_and_vectors(axes):
     assert data["panels"] == pictures.numbers(axes.figure)
     assert data["constants"] == {"seed": 3, "sizes": [0, 1]}
     assert data["code"] == "plot()"
-    assert found.description == "a line from 3 at 1 to 4 at 2."
+    assert found.description == "a line between 3 and 4."
     assert ET.fromstring(found.svg).tag.endswith("svg")
 
 

@@ -11,6 +11,7 @@ from llrnb.relu.isometry import Isometry, isometry
 from llrnb.relu.mixture import Mixture, Separation, separation, unit_means
 from llrnb.relu.planted import Planted, data_matrix, plant, planted_weights
 from llrnb.relu.training import AdamW, ReluTraining, SignDescent, predict_relu, train_relu
+from llrnb.relu.transition import group_sparse_dimension, normalised_transition
 from llrnb.relu.verdict import Reason, Verdict, recover
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "Verdict",
     "cover_probability",
     "data_matrix",
+    "group_sparse_dimension",
     "has_all_ones",
     "isometry",
+    "normalised_transition",
     "plant",
     "planted_weights",
     "pose",
