@@ -10,10 +10,10 @@ help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 book: .venv/installed  ## run every notebook afresh and build the pages that show this run
-	@mkdir -p _build
-	@sed 's/execute_notebooks: "off"/execute_notebooks: "force"/' _config.yml > _build/execute.yml
+# Beside the original, because paths in it are relative to its place.
+	@sed 's/execute_notebooks: "off"/execute_notebooks: "force"/' _config.yml > _execute.yml
 # Every page anew (--all), because a kept one does not notice that llrnb has changed.
-	$(BIN)/jupyter-book build . --all --config _build/execute.yml
+	$(BIN)/jupyter-book build . --all --config _execute.yml
 
 test: .venv/installed  ## lint, unit tests, notebooks against their stored outputs, strict build, browser
 	$(BIN)/ruff check .
@@ -34,7 +34,7 @@ refresh: .venv/installed  ## run the notebooks and store their outputs
 	$(BIN)/python tools/notebooks.py refresh
 
 clean:  ## remove what was built (remove .venv by hand to install anew)
-	rm -rf _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _execute.yml _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find book llrnb tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml constraints.txt

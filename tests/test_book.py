@@ -37,8 +37,11 @@ def test_a_reference_is_listed_once():
 
 
 def test_make_book_executes_what_a_plain_build_publishes_as_stored():
-    command = re.search(r"sed 's/(.*)/(.*)/' _config\.yml", (ROOT / "Makefile").read_text())
-    executed = yaml.safe_load(CONFIG.replace(*command.groups()))
+    makefile = (ROOT / "Makefile").read_text()
+    command = re.search(r"sed 's/(.*)/(.*)/' _config\.yml > (.*)", makefile)
+    assert f"--config {command[3]}" in makefile
+    assert "/" not in command[3]  # else its relative paths mean other folders
+    executed = yaml.safe_load(CONFIG.replace(*command.groups()[:2]))
     stored = yaml.safe_load(CONFIG)
     assert stored["execute"].pop("execute_notebooks") == "off"
     assert executed["execute"].pop("execute_notebooks") == "force"
