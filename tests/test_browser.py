@@ -90,7 +90,7 @@ def faults(browser, url: str, mode: str = "light") -> list[str]:
 
 def obstacles(page) -> list[str]:
     """What axe-core finds to be a serious obstacle to some readers."""
-    answer = Axe().run(page, options={"resultTypes": ["violations"]}).response
+    answer = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response
     return [
         f"axe {violation['id']}: {place['html'][:120]}"
         for violation in answer["violations"]
