@@ -57,9 +57,13 @@ def carrying(figure: Figure, *, constants: Mapping | None = None, code: str = ""
         "Data": _json({"panels": panels, "constants": plain(constants or {}), "code": code}),
     }
     if len(texts["Data"]) < 8 * DRAWN_AT_MOST:
+        for mesh in figure.findobj(collections.QuadMesh):
+            mesh.set_rasterized(True)  # as vectors its cells would show seams
         drawing = io.StringIO()
         with plt.rc_context({"svg.hashsalt": "llrnb"}):  # equal figures have equal bytes
-            figure.savefig(drawing, format="svg", bbox_inches="tight", metadata={"Date": None})
+            figure.savefig(
+                drawing, format="svg", dpi=220, bbox_inches="tight", metadata={"Date": None}
+            )
         texts["SVG"] = drawing.getvalue()
     info = PngInfo()
     for name, text in texts.items():

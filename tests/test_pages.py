@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
+from llrnb import pictures
+
 PAGES = Path(os.environ.get("LLRNB_PAGES", "_build/html")).absolute()
 FILES = [p for p in sorted(PAGES.rglob("*.html")) if "_static" not in p.parts]
 CHAPTERS = [p for p in FILES if p.parent.name in ("recovery", "relu")]
@@ -76,6 +78,8 @@ def test_every_figure_offers_its_numbers(path):
     for file in downloads(path):
         if file.suffix == ".svg":
             assert ET.parse(file).getroot().tag.endswith("svg")
+        elif file.suffix == ".png":
+            assert pictures.carried(file.read_bytes())
         else:
             data = json.loads(file.read_text("utf-8"))
             if file.name.endswith(".states.json"):

@@ -1,7 +1,7 @@
 """What a figure carries: its words describe it to a reader, its files are offered.
 
-See `llrnb.pictures`. A page then offers each figure as vector graphics and as data,
-and an interactive figure with every state.
+See `llrnb.pictures`. A page shows a figure as vector graphics; it offers that, the
+picture and the data, and every state of an interactive one. Print has the picture.
 """
 
 import os
@@ -16,10 +16,17 @@ from llrnb import pictures
 
 STATES = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
 WORDS = {
-    ".svg": "figure (SVG)",
+    ".svg": "SVG",
+    ".png": "PNG",
     ".json": "numbers and code (JSON)",
     ".states.json": "all its states (JSON)",
 }
+
+
+def is_bundle(node: nodes.Node) -> bool:
+    """Whether the node holds one output of a cell in all its forms."""
+    is_container = isinstance(node, nodes.container)
+    return is_container and node.get("nb_element") == "mime_bundle"
 
 
 class Downloads(SphinxTransform):
@@ -28,56 +35,51 @@ class Downloads(SphinxTransform):
     default_priority = 500
 
     def apply(self, **kwargs) -> None:
-        bundles = self.document.findall(
-            lambda node: (
-                isinstance(node, nodes.container)
-                and node.get("nb_element") == "mime_bundle"
-            )
-        )
-        for number, bundle in enumerate(list(bundles), 1):
-            files = self.files(bundle)
-            if not files:
+        page = self.env.docname
+        self.folder = Path(self.env.doctreedir).parent / "carried" / page
+        for number, bundle in enumerate(list(self.document.findall(is_bundle)), 1):
+            inside = isinstance(bundle.parent, nodes.figure)
+            block = bundle.parent if inside else bundle
+            name = (block.get("names") or [f"{Path(page).name}-{number}"])[0]
+            if files := self.files(bundle, name):
+                below = block.parent.index(block) + 1
+                block.parent.insert(below, self.row(files))
+
+    def files(self, bundle: nodes.container, name: str) -> list[Path]:
+        """Write what is carried; describe the picture, and show its best form."""
+        found: dict[str, bytes] = {}
+        for image in bundle.findall(nodes.image):
+            _, path = self.env.relfn2path(image["uri"], self.env.docname)
+            picture = Path(path).read_bytes() if path.endswith(".png") else b""
+            carried = pictures.carried(picture) if picture else None
+            if carried is None:
                 continue
-            block = bundle.parent
-            if not isinstance(block, nodes.figure):
-                block = bundle
-            page = Path(self.env.docname).name
-            names = block.get("names") or [f"{page}-{number}"]
-            row = self.row(f"{names[0]}", files)
-            block.parent.insert(block.parent.index(block) + 1, row)
+            words = image.get("alt", "").strip()
+            image["alt"] = f"{words} {carried.description}".strip()
+            found |= {".png": picture, ".json": carried.text.encode()}
+            if carried.svg:
+                found[".svg"] = carried.svg.encode()
+            image["uri"] = self.source(name + ".*")  # each builder takes its best
+        for raw in bundle.findall(nodes.raw):
+            if states := STATES.search(raw.astext()):
+                found[".states.json"] = states[1].encode()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for end, content in found.items():
+            (self.folder / (name + end)).write_bytes(content)
+        return [self.folder / (name + end) for end in WORDS if end in found]
 
-    def files(self, bundle: nodes.container) -> dict[str, str]:
-        """The texts to offer, by their file's end; describes the picture."""
-        found = {}
-        for kind in bundle.children:
-            for image in kind.findall(nodes.image):
-                _, path = self.env.relfn2path(image["uri"], self.env.docname)
-                if not path.endswith(".png"):
-                    continue
-                carried = pictures.carried(Path(path).read_bytes())
-                if carried is None:
-                    continue
-                first = image.get("alt", "").strip()
-                image["alt"] = f"{first} {carried.description}".strip()
-                found[".json"] = carried.text
-                if carried.svg:
-                    found[".svg"] = carried.svg
-            for raw in kind.findall(nodes.raw):
-                if states := STATES.search(raw.astext()):
-                    found[".states.json"] = states[1]
-        return {end: found[end] for end in WORDS if end in found}
+    def source(self, file: str) -> str:
+        """A file of this page's folder as Sphinx writes paths."""
+        return "/" + os.path.relpath(self.folder / file, self.env.srcdir)
 
-    def row(self, name: str, files: dict[str, str]) -> nodes.Node:
+    def row(self, files: list[Path]) -> nodes.Node:
         """A line of links, for pages only."""
-        folder = Path(self.env.doctreedir).parent / "carried" / self.env.docname
-        folder.mkdir(parents=True, exist_ok=True)
         line = nodes.paragraph("", "Download: ", classes=["downloads"])
-        for number, (end, text) in enumerate(files.items()):
-            path = folder / f"{name}{end}"
-            path.write_text(text, encoding="utf-8")
-            target = "/" + os.path.relpath(path, self.env.srcdir)
-            link = addnodes.download_reference("", "", reftarget=target)
-            link += nodes.inline("", WORDS[end])
+        for number, file in enumerate(files):
+            link = addnodes.download_reference(
+                "", "", reftarget=self.source(file.name)
+            )
+            link += nodes.inline("", WORDS["".join(file.suffixes)])
             line += [nodes.Text(", ")] * (number > 0) + [link]
         only = addnodes.only(expr="html")
         only += line
