@@ -1,4 +1,212 @@
-"""The book in print: what TeX is given where a page has HTML."""
+"""The book in print: what TeX is given where a page has HTML.
+
+print.sty beside this file has the fonts, the headings and the environments.
+"""
+
+import re
+
+from bs4 import BeautifulSoup, Tag
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx_exercise.nodes import (
+    exercise_enumerable_node,
+    exercise_node,
+    solution_node,
+)
+from sphinx_jupyterbook_latex.nodes import RootHeader
+from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
+
+APPENDIX = "Appendix"  # the part's caption in _toc.yml
+BIBLIOGRAPHY = "book/appendix/bibliography"
+NUMBER = re.compile(r"[\d.,e+−\- ]*(inf|nan)?")
+LINE = 88  # letters, about as many as a line of a table has
+LONG = 15  # rows; a longer table may go on on the next page
+
+
+class Blocks(SphinxPostTransform):
+    """Tables and the map of results, which are HTML, and the proofs."""
+
+    default_priority = 3  # before myst_nb chooses what to show of an output
+    builders = ("latex",)
+
+    def run(self, **kwargs) -> None:
+        for file in list(self.document.findall(addnodes.start_of_file)):
+            self.translate(file, file["docname"].rpartition("/")[0])
+        for one in self.document.findall(nodes.table):
+            fit(one)
+        for proof in self.document.findall(proof_node):
+            unbox(proof)
+
+    def translate(self, file: nodes.Element, folder: str) -> None:
+        for bundle in list(file.findall(nodes.container)):
+            if bundle.get("nb_element") == "mime_bundle":
+                kinds = {kind["mime_type"]: kind for kind in bundle.children}
+                if "text/html" in kinds and "image/png" not in kinds:
+                    html = BeautifulSoup(kinds["text/html"].astext(), "html.parser")
+                    if html.table:
+                        bundle.replace_self(table(html.table, folder))
+        for raw in list(file.findall(nodes.raw)):
+            html = BeautifulSoup(raw.astext(), "html.parser")
+            if found := html.find("div", class_="map"):
+                raw.replace_self(rows_of_boxes(found, folder))
+
+
+class Parts(SphinxPostTransform):
+    """The appendix has letters, and the list of references one heading."""
+
+    default_priority = 750  # after sphinx_jupyterbook_latex has made the parts
+    builders = ("latex",)
+
+    def run(self, **kwargs) -> None:
+        for part in list(self.document.findall(nodes.section)):
+            if part.get("docname") == APPENDIX:
+                here = part.parent.index(part)
+                part.parent.insert(here, tex(r"\appendix"))
+        for file in list(self.document.findall(addnodes.start_of_file)):
+            if file["docname"] == BIBLIOGRAPHY:
+                file.parent.remove(file)  # the list itself is at the end
+
+
+def tex(text: str) -> nodes.raw:
+    return nodes.raw("", text, format="latex")
+
+
+def inline(html: Tag, folder: str) -> list[nodes.Node]:
+    """Text, bold, line breaks and links to pages."""
+    found = []
+    for child in html.children:
+        if not isinstance(child, Tag):
+            found.append(nodes.Text(str(child)))
+        elif child.name == "br":
+            found.append(tex(r"\newline "))
+        elif child.name == "a":
+            page = f"%{folder}/{child['href'].replace('.html', '')}"
+            link = nodes.reference("", "", internal=True, refuri=page)
+            found.append(link.__iadd__(inline(child, folder)))
+        elif child.name == "b":
+            found.append(nodes.strong("", "", *inline(child, folder)))
+        else:
+            found += inline(child, folder)
+    return found
+
+
+def rows_of_boxes(html: Tag, folder: str) -> list[nodes.Node]:
+    """The map: each row a line of boxes, with arrows between."""
+    lines = []
+    for row in html.find_all("div", recursive=False):
+        line = nodes.paragraph()
+        if links := row.find_all("a"):
+            line += tex(r"\maprow{")
+            for link in links:
+                box = BeautifulSoup(str(link), "html.parser")
+                line += [tex(r"\mapbox{"), *inline(box, folder), tex("}")]
+            line += tex("}")
+        else:
+            line += tex(r"\maprow{$\downarrow$}")
+        lines.append(line)
+    return lines
+
+
+def table(html: Tag, folder: str) -> list[nodes.Node]:
+    """A table in small type, its numbers to the right."""
+    head = [row.find_all(["th", "td"]) for row in html.thead.find_all("tr")]
+    body = [row.find_all(["th", "td"]) for row in html.tbody.find_all("tr")]
+    columns = sum(int(cell.get("colspan", 1)) for cell in head[0])
+    if len(head) > 1 and len(head[-2]) == len(head[-1]) == columns:
+        pairs = list(zip(head[-2], head[-1], strict=True))
+        if not any(a.text.strip() and b.text.strip() for a, b in pairs):
+            head[-2:] = [[a if a.text.strip() else b for a, b in pairs]]
+    # Only index columns, which are the first, have cells of several rows.
+    texts = [
+        [row[k].text for row in body if len(row) >= -k] for k in range(-columns, 0)
+    ]
+    sides = ["r" if all(map(NUMBER.fullmatch, text)) else "l" for text in texts]
+    group = nodes.tgroup(cols=columns)
+    group += [nodes.colspec(colwidth=1) for _ in range(columns)]
+    for part, rows in ((nodes.thead(), head), (nodes.tbody(), body)):
+        group += part
+        for cells in rows:
+            part += nodes.row("", *(entry(cell, folder) for cell in cells))
+    made = nodes.table("", group, classes=["colwidths-auto"])
+    spec = addnodes.tabular_col_spec(spec="".join(sides))
+    return [tex(r"\begingroup\footnotesize"), spec, made, tex(r"\endgroup")]
+
+
+def entry(cell: Tag, folder: str) -> nodes.entry:
+    found = nodes.entry("", nodes.paragraph("", "", *inline(cell, folder)))
+    for name, of in (("rowspan", "morerows"), ("colspan", "morecols")):
+        if int(cell.get(name, 1)) > 1:
+            found[of] = int(cell[name]) - 1
+    return found
+
+
+def fit(made: nodes.table) -> None:
+    """A table wider than the text gets columns in which lines are broken."""
+    rows = [row.children for row in made.findall(nodes.row)]
+    if len(rows) > LONG:
+        made["classes"].append("longtable")
+    specs = list(made.findall(nodes.colspec))
+    texts = [
+        [row[k].astext() for row in rows if len(row) >= -k]
+        for k in range(-len(specs), 0)
+    ]
+    widest = [max(map(len, text)) for text in texts]
+    if sum(widest) + 2 * len(specs) <= LINE:
+        return
+    before = made.parent.index(made) - 1
+    if before >= 0 and isinstance(made.parent[before], addnodes.tabular_col_spec):
+        made.parent.pop(before)
+    made["classes"] = [c for c in made["classes"] if c != "colwidths-auto"]
+    made["classes"].append("colwidths-given")
+    for spec, text, width in zip(specs, texts, widest, strict=True):
+        words = max(len(word) for cell in text for word in cell.split() or [""])
+        spec["colwidth"] = max(words, min(width, 12 + width // 3)) + 2
+
+
+def unbox(proof: proof_node) -> None:
+    """A proof is text that starts with one slanted word."""
+    (box,) = proof.children
+    proof.children = []
+    proof += box.children
+    first = proof[0][0]
+    if first.astext().startswith("Proof."):
+        proof[0][:1] = [
+            nodes.emphasis("", "Proof."),
+            nodes.Text(first.astext().removeprefix("Proof.")),
+        ]
+
+
+def visit_statement(self, node) -> None:
+    kind = node.get("countertype", node.get("type", ""))
+    page = self.curfilestack[-1]
+    numbers = self.builder.env.toc_fignumbers.get(page, {}).get(kind, {})
+    number = ".".join(map(str, numbers.get(node["ids"][0], ())))
+    labels = [f"{page}:{node['label']}", f"exercise:{node['label']}"]
+    if node.get("type") == "solution":
+        labels = []
+    self.body += [rf"\numbered{{{number}}}{{{label}}}" for label in labels]
+    self.body.append(f"\n\\begin{{book{environment(node)}}}")
+    if "realtype" in node:
+        self.body.append(f"{{{node['realtype'].title()} {number}}}")
+    if not isinstance(node[0], nodes.title):
+        self.body.append("{}")
+
+
+def depart_statement(self, node) -> None:
+    self.body.append(f"\\end{{book{environment(node)}}}\n")
+
+
+def environment(node: nodes.Element) -> str:
+    return "statement" if "realtype" in node else node["type"]
+
+
+def visit_heading(self, node: RootHeader) -> None:
+    self.body.append("\n\\section*{" if node["level"] <= 2 else "\n\\subsection*{")
+
+
+def depart_heading(self, node: RootHeader) -> None:
+    self.body.append("}\n")
 
 
 def configure(app, config) -> None:
@@ -7,6 +215,33 @@ def configure(app, config) -> None:
     config.latex_elements["preamble"] = r"\usepackage{print}"
 
 
+def number_as_pages(app) -> None:
+    if app.builder.name == "latex":
+        app.config.numfig_secnum_depth = 1
+
+
+def number_from_parts(app, env) -> None:
+    # Statements have their numbers now. TeX counts figures, parts being a level.
+    if app.builder.name == "latex":
+        app.config.numfig_secnum_depth = 2
+
+
 def setup(app) -> dict:
-    app.connect("config-inited", configure, priority=900)  # after Jupyter Book's
+    for name in ("sphinx_proof", "sphinx_exercise"):
+        app.setup_extension(name)  # whose way to write TeX is replaced
+    boxes = (
+        *NODE_TYPES.values(),
+        unenumerable_node,
+        exercise_node,
+        exercise_enumerable_node,
+        solution_node,
+    )
+    for kind in boxes:
+        app.add_node(kind, override=True, latex=(visit_statement, depart_statement))
+    app.add_post_transform(Blocks)
+    app.add_post_transform(Parts)
+    # After Jupyter Book's extension, which is loaded last.
+    app.connect("config-inited", configure, priority=900)
+    app.connect("builder-inited", number_as_pages, priority=900)
+    app.connect("env-check-consistency", number_from_parts)
     return {"version": "1", "parallel_read_safe": True}
