@@ -33,8 +33,6 @@ class Blocks(SphinxPostTransform):
     def run(self, **kwargs) -> None:
         for file in list(self.document.findall(addnodes.start_of_file)):
             self.translate(file, file["docname"].rpartition("/")[0])
-        for one in self.document.findall(nodes.table):
-            fit(one)
         for proof in self.document.findall(proof_node):
             unbox(proof)
 
@@ -53,7 +51,7 @@ class Blocks(SphinxPostTransform):
 
 
 class Parts(SphinxPostTransform):
-    """The appendix has letters, and the list of references one heading."""
+    """The appendix has letters, the list of references one heading; tables fit."""
 
     default_priority = 750  # after sphinx_jupyterbook_latex has made the parts
     builders = ("latex",)
@@ -66,6 +64,8 @@ class Parts(SphinxPostTransform):
         for file in list(self.document.findall(addnodes.start_of_file)):
             if file["docname"] == BIBLIOGRAPHY:
                 file.parent.remove(file)  # the list itself is at the end
+        for one in self.document.findall(nodes.table):
+            fit(one)
 
 
 def tex(text: str) -> nodes.raw:
@@ -227,8 +227,9 @@ def number_from_parts(app, env) -> None:
 
 
 def setup(app) -> dict:
-    for name in ("sphinx_proof", "sphinx_exercise"):
-        app.setup_extension(name)  # whose way to write TeX is replaced
+    # Their way to write TeX is replaced, so they come first.
+    for name in ("sphinx_proof", "sphinx_exercise", "sphinx_jupyterbook_latex"):
+        app.setup_extension(name)
     boxes = (
         *NODE_TYPES.values(),
         unenumerable_node,
@@ -238,10 +239,10 @@ def setup(app) -> dict:
     )
     for kind in boxes:
         app.add_node(kind, override=True, latex=(visit_statement, depart_statement))
+    app.add_node(RootHeader, override=True, latex=(visit_heading, depart_heading))
     app.add_post_transform(Blocks)
     app.add_post_transform(Parts)
-    # After Jupyter Book's extension, which is loaded last.
-    app.connect("config-inited", configure, priority=900)
-    app.connect("builder-inited", number_as_pages, priority=900)
+    app.connect("config-inited", configure)
+    app.connect("builder-inited", number_as_pages)
     app.connect("env-check-consistency", number_from_parts)
     return {"version": "1", "parallel_read_safe": True}
