@@ -20,7 +20,8 @@ from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
 APPENDIX = "Appendix"  # the part's caption in _toc.yml
 BIBLIOGRAPHY = "book/appendix/bibliography"
 NUMBER = re.compile(r"[\d.,e+−\- ]*(inf|nan)?")
-LINE = 88  # letters, about as many as a line of a table has
+LINE = 88  # letters, about as many as a line of a table has ...
+SMALL_LINE = 118  # ... and one in the smallest type
 LONG = 15  # rows; a longer table may go on on the next page
 
 
@@ -117,10 +118,10 @@ def table(html: Tag, folder: str) -> list[nodes.Node]:
         pairs = list(zip(head[-2], head[-1], strict=True))
         if not any(a.text.strip() and b.text.strip() for a, b in pairs):
             head[-2:] = [[a if a.text.strip() else b for a, b in pairs]]
-    # Only index columns, which are the first, have cells of several rows.
-    texts = [
-        [row[k].text for row in body if len(row) >= -k] for k in range(-columns, 0)
-    ]
+    # Cells of several rows, all in the first columns, stand in the first of them.
+    empty = BeautifulSoup("<td></td>", "html.parser").td
+    body = [[empty] * (columns - len(row)) + row for row in body]
+    texts = [[cell.text for cell in column] for column in zip(*body, strict=True)]
     sides = ["r" if all(map(NUMBER.fullmatch, text)) else "l" for text in texts]
     group = nodes.tgroup(cols=columns)
     group += [nodes.colspec(colwidth=1) for _ in range(columns)]
@@ -128,40 +129,51 @@ def table(html: Tag, folder: str) -> list[nodes.Node]:
         group += part
         for cells in rows:
             part += nodes.row("", *(entry(cell, folder) for cell in cells))
-    made = nodes.table("", group, classes=["colwidths-auto"])
+    made = nodes.table("", group, classes=["colwidths-auto"], letters=SMALL_LINE)
     spec = addnodes.tabular_col_spec(spec="".join(sides))
-    return [tex(r"\begingroup\footnotesize"), spec, made, tex(r"\endgroup")]
+    size = r"\scriptsize" if sum(widest(made)) > LINE else r"\footnotesize"
+    start = rf"\begingroup{size}\setlength{{\tabcolsep}}{{4pt}}"
+    return [tex(start), spec, made, tex(r"\endgroup")]
 
 
 def entry(cell: Tag, folder: str) -> nodes.entry:
     found = nodes.entry("", nodes.paragraph("", "", *inline(cell, folder)))
-    for name, of in (("rowspan", "morerows"), ("colspan", "morecols")):
-        if int(cell.get(name, 1)) > 1:
-            found[of] = int(cell[name]) - 1
+    if int(cell.get("colspan", 1)) > 1:
+        found["morecols"] = int(cell["colspan"]) - 1
     return found
+
+
+def widest(made: nodes.table) -> list[int]:
+    """The letters of the longest cell of each column."""
+    count = len(list(made.findall(nodes.colspec)))
+    full = [row for row in made.findall(nodes.row) if len(row) == count]
+    return [max(len(words(row[k])) for row in full) for k in range(count)]
+
+
+def words(cell: nodes.entry) -> str:
+    texts = cell.findall(nodes.Text)
+    return "".join(t for t in texts if not isinstance(t.parent, nodes.raw))
 
 
 def fit(made: nodes.table) -> None:
     """A table wider than the text gets columns in which lines are broken."""
-    rows = [row.children for row in made.findall(nodes.row)]
-    if len(rows) > LONG:
+    if len(list(made.findall(nodes.row))) > LONG:
         made["classes"].append("longtable")
-    specs = list(made.findall(nodes.colspec))
-    texts = [
-        [row[k].astext() for row in rows if len(row) >= -k]
-        for k in range(-len(specs), 0)
-    ]
-    widest = [max(map(len, text)) for text in texts]
-    if sum(widest) + 2 * len(specs) <= LINE:
+    letters = widest(made)
+    if sum(letters) <= made.get("letters", LINE):
         return
-    before = made.parent.index(made) - 1
-    if before >= 0 and isinstance(made.parent[before], addnodes.tabular_col_spec):
-        made.parent.pop(before)
-    made["classes"] = [c for c in made["classes"] if c != "colwidths-auto"]
-    made["classes"].append("colwidths-given")
-    for spec, text, width in zip(specs, texts, widest, strict=True):
-        words = max(len(word) for cell in text for word in cell.split() or [""])
-        spec["colwidth"] = max(words, min(width, 12 + width // 3)) + 2
+    parts = [max(10, min(width, 12 + width // 3)) for width in letters]
+    columns = (
+        rf">{{\raggedright\arraybackslash}}\X{{{part}}}{{{sum(parts)}}}"
+        for part in parts
+    )
+    spec = addnodes.tabular_col_spec(spec="".join(columns))
+    here = made.parent.index(made)
+    before = made.parent[here - 1] if here else None
+    if isinstance(before, addnodes.tabular_col_spec):
+        before["spec"] = spec["spec"]
+    else:
+        made.parent.insert(here, spec)
 
 
 def unbox(proof: proof_node) -> None:
@@ -220,9 +232,9 @@ def number_as_pages(app) -> None:
         app.config.numfig_secnum_depth = 1
 
 
-def number_from_parts(app, env) -> None:
+def number_from_parts(app, builder) -> None:
     # Statements have their numbers now. TeX counts figures, parts being a level.
-    if app.builder.name == "latex":
+    if builder.name == "latex":
         app.config.numfig_secnum_depth = 2
 
 
@@ -244,5 +256,5 @@ def setup(app) -> dict:
     app.add_post_transform(Parts)
     app.connect("config-inited", configure)
     app.connect("builder-inited", number_as_pages)
-    app.connect("env-check-consistency", number_from_parts)
+    app.connect("write-started", number_from_parts)
     return {"version": "1", "parallel_read_safe": True}
