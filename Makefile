@@ -15,7 +15,7 @@ book: .venv/installed  ## run every notebook afresh and build the pages that sho
 # Every page anew (--all), because a kept one does not notice that llrnb has changed.
 	$(BIN)/jupyter-book build . --all --config _build/execute.yml
 
-pdf: .venv/installed  ## the book as one PDF; needs TeX (Debian: latexmk texlive-xetex texlive-latex-extra fonts-texgyre fonts-texgyre-math fonts-dejavu-core)
+pdf: .venv/installed  ## the book as one PDF; needs TeX (Debian: latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-texgyre fonts-texgyre-math fonts-dejavu-core)
 	LATEXMKOPTS="-interaction=nonstopmode -halt-on-error -quiet" \
 	    $(BIN)/jupyter-book build . --builder pdflatex
 # A letter that no font has would be a gap in the text.

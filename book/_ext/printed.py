@@ -22,6 +22,7 @@ BIBLIOGRAPHY = "book/appendix/bibliography"
 NUMBER = re.compile(r"[\d.,e+−\- ]*(inf|nan)?")
 LINE = 88  # letters, about as many as a line of a table has ...
 SMALL_LINE = 118  # ... and one in the smallest type
+EMPTY = BeautifulSoup("<td></td>", "html.parser").td
 LONG = 15  # rows; a longer table may go on on the next page
 
 
@@ -58,6 +59,8 @@ class Parts(SphinxPostTransform):
     builders = ("latex",)
 
     def run(self, **kwargs) -> None:
+        # TeX counts figures itself. To Sphinx, parts are a level for it.
+        self.config.numfig_secnum_depth = 2
         for part in list(self.document.findall(nodes.section)):
             if part.get("docname") == APPENDIX:
                 here = part.parent.index(part)
@@ -111,16 +114,15 @@ def rows_of_boxes(html: Tag, folder: str) -> list[nodes.Node]:
 
 def table(html: Tag, folder: str) -> list[nodes.Node]:
     """A table in small type, its numbers to the right."""
-    head = [row.find_all(["th", "td"]) for row in html.thead.find_all("tr")]
-    body = [row.find_all(["th", "td"]) for row in html.tbody.find_all("tr")]
-    columns = sum(int(cell.get("colspan", 1)) for cell in head[0])
-    if len(head) > 1 and len(head[-2]) == len(head[-1]) == columns:
+    head = [spread(row) for row in html.thead.find_all("tr")]
+    body = [spread(row) for row in html.tbody.find_all("tr")]
+    columns = len(head[0])
+    if len(head) > 1:
         pairs = list(zip(head[-2], head[-1], strict=True))
         if not any(a.text.strip() and b.text.strip() for a, b in pairs):
             head[-2:] = [[a if a.text.strip() else b for a, b in pairs]]
     # Cells of several rows, all in the first columns, stand in the first of them.
-    empty = BeautifulSoup("<td></td>", "html.parser").td
-    body = [[empty] * (columns - len(row)) + row for row in body]
+    body = [[EMPTY] * (columns - len(row)) + row for row in body]
     texts = [[cell.text for cell in column] for column in zip(*body, strict=True)]
     sides = ["r" if all(map(NUMBER.fullmatch, text)) else "l" for text in texts]
     group = nodes.tgroup(cols=columns)
@@ -136,18 +138,22 @@ def table(html: Tag, folder: str) -> list[nodes.Node]:
     return [tex(start), spec, made, tex(r"\endgroup")]
 
 
-def entry(cell: Tag, folder: str) -> nodes.entry:
-    found = nodes.entry("", nodes.paragraph("", "", *inline(cell, folder)))
-    if int(cell.get("colspan", 1)) > 1:
-        found["morecols"] = int(cell["colspan"]) - 1
+def spread(row: Tag) -> list[Tag]:
+    """The cells of a row; one of several columns stands in the first of them."""
+    found = []
+    for cell in row.find_all(["th", "td"]):
+        found += [cell] + [EMPTY] * (int(cell.get("colspan", 1)) - 1)
     return found
+
+
+def entry(cell: Tag, folder: str) -> nodes.entry:
+    return nodes.entry("", nodes.paragraph("", "", *inline(cell, folder)))
 
 
 def widest(made: nodes.table) -> list[int]:
     """The letters of the longest cell of each column."""
-    count = len(list(made.findall(nodes.colspec)))
-    full = [row for row in made.findall(nodes.row) if len(row) == count]
-    return [max(len(words(row[k])) for row in full) for k in range(count)]
+    columns = zip(*made.findall(nodes.row), strict=False)  # one with spans is cut
+    return [max(len(words(cell)) for cell in column) for column in columns]
 
 
 def words(cell: nodes.entry) -> str:
@@ -228,14 +234,9 @@ def configure(app, config) -> None:
 
 
 def number_as_pages(app) -> None:
+    # Theorem 1.2 is the second of chapter 1, not one of section 1.2.
     if app.builder.name == "latex":
         app.config.numfig_secnum_depth = 1
-
-
-def number_from_parts(app, builder) -> None:
-    # Statements have their numbers now. TeX counts figures, parts being a level.
-    if builder.name == "latex":
-        app.config.numfig_secnum_depth = 2
 
 
 def setup(app) -> dict:
@@ -256,5 +257,4 @@ def setup(app) -> dict:
     app.add_post_transform(Parts)
     app.connect("config-inited", configure)
     app.connect("builder-inited", number_as_pages)
-    app.connect("write-started", number_from_parts)
     return {"version": "1", "parallel_read_safe": True}
