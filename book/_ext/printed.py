@@ -19,7 +19,7 @@ from sphinx_proof.nodes import NODE_TYPES, proof_node, unenumerable_node
 
 APPENDIX = "Appendix"  # the part's caption in _toc.yml
 BIBLIOGRAPHY = "book/appendix/bibliography"
-NUMBER = re.compile(r"[\d.,e+−\- ]*(inf|nan)?")
+NUMBER = re.compile(r"([\d.,e+−\- ]|inf|nan)*")
 LINE = 88  # letters, about as many as a line of a table has ...
 SMALL_LINE = 118  # ... and one in the smallest type
 EMPTY = BeautifulSoup("<td></td>", "html.parser").td
@@ -168,7 +168,7 @@ def fit(made: nodes.table) -> None:
     letters = widest(made)
     if sum(letters) <= made.get("letters", LINE):
         return
-    parts = [max(10, min(width, 12 + width // 3)) for width in letters]
+    parts = [max(12, min(width, 12 + width // 3)) for width in letters]
     columns = (
         rf">{{\raggedright\arraybackslash}}\X{{{part}}}{{{sum(parts)}}}"
         for part in parts
@@ -240,9 +240,8 @@ def number_as_pages(app) -> None:
 
 
 def setup(app) -> dict:
-    # Their way to write TeX is replaced, so they come first.
-    for name in ("sphinx_proof", "sphinx_exercise", "sphinx_jupyterbook_latex"):
-        app.setup_extension(name)
+    # Jupyter Book appends it to the list, and its way to write TeX is replaced, too.
+    app.setup_extension("sphinx_jupyterbook_latex")
     boxes = (
         *NODE_TYPES.values(),
         unenumerable_node,
