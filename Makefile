@@ -16,9 +16,11 @@ book: .venv/installed  ## run every notebook afresh and build the pages that sho
 	$(BIN)/jupyter-book build . --all --config _build/execute.yml
 
 pdf: .venv/installed  ## the book as one PDF; needs TeX (Debian: latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-texgyre fonts-texgyre-math fonts-dejavu-core)
+	rm -f _build/latex/llrnb.pdf
 	LATEXMKOPTS="-interaction=nonstopmode -halt-on-error -quiet" \
 	    $(BIN)/jupyter-book build . --builder pdflatex
-# A letter that no font has would be a gap in the text.
+# Jupyter Book ends well without TeX, too; and a letter that no font has would be a gap in the text.
+	@test -f _build/latex/llrnb.pdf
 	@! grep "Missing character" _build/latex/llrnb.log
 	@echo "The book is _build/latex/llrnb.pdf"
 

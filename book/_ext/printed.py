@@ -240,7 +240,7 @@ def number_as_pages(app) -> None:
 
 
 def setup(app) -> dict:
-    # Jupyter Book appends it to the list, and its way to write TeX is replaced, too.
+    # Jupyter Book loads it last, but its way to write TeX is replaced, too.
     app.setup_extension("sphinx_jupyterbook_latex")
     boxes = (
         *NODE_TYPES.values(),
