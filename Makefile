@@ -4,7 +4,7 @@ BIN := .venv/bin
 # What a page stores has no progress bars.
 export TQDM_DISABLE := 1
 
-.PHONY: help book test bench refresh clean
+.PHONY: help book pdf test bench refresh clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -14,6 +14,15 @@ book: .venv/installed  ## run every notebook afresh and build the pages that sho
 	@sed 's/execute_notebooks: "off"/execute_notebooks: "force"/' _config.yml > _execute.yml
 # Every page anew (--all), because a kept one does not notice that llrnb has changed.
 	$(BIN)/jupyter-book build . --all --config _execute.yml
+
+pdf: .venv/installed  ## the book as one PDF; needs TeX (Debian: latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-texgyre fonts-texgyre-math fonts-dejavu-core)
+	rm -f _build/latex/llrnb.pdf
+	LATEXMKOPTS="-interaction=nonstopmode -halt-on-error -quiet" \
+	    $(BIN)/jupyter-book build . --builder pdflatex
+# Jupyter Book ends well without TeX, too; and a letter that no font has would be a gap in the text.
+	@test -f _build/latex/llrnb.pdf
+	@! grep "Missing character" _build/latex/llrnb.log
+	@echo "The book is _build/latex/llrnb.pdf"
 
 test: .venv/installed  ## lint, unit tests, notebooks against their stored outputs, strict build, browser
 	$(BIN)/ruff check .
@@ -25,6 +34,7 @@ test: .venv/installed  ## lint, unit tests, notebooks against their stored outpu
 	OMP_NUM_THREADS=1 $(BIN)/pytest book --nbval --nbval-current-env -n 2 --dist loadscope
 	rm -rf _build/strict
 	$(BIN)/jupyter-book build . -W -n --keep-going --path-output _build/strict
+	$(BIN)/jupyter-book build . --builder latex -W -n --keep-going --path-output _build/strict
 	LLRNB_PAGES=_build/strict/_build/html $(BIN)/pytest tests/test_browser.py tests/test_pages.py -n 2
 
 bench: .venv/installed-bench  ## time the training engine against its peers
