@@ -50,6 +50,15 @@ def translated_kernels(shared):
     return exact_rank(cnn(6, 3, 2, shared=shared, bias=False), {"w": w, "a": outputs})
 
 
+def zero_kernel_with_and_without_outputs():
+    """The ranks of a kernel beside a zero one, whose outputs are kept, or set to zero, too."""
+    net = cnn(6, 3, 2, bias=False)
+    w = torch.tensor([[1, 2, 3], [0, 0, 0]], dtype=torch.float64)
+    outputs = torch.ones(2, 4, dtype=torch.float64)
+    null = outputs * torch.tensor([[1], [0]])
+    return [exact_rank(net, {"w": w, "a": a}) for a in (outputs, null)]
+
+
 def n50_of_fig3(family, multiple=100):
     """Where half of the published networks recover the target, at the best learning rates."""
     table = published("fig3-paper")
@@ -109,6 +118,7 @@ NAMES = {
     "share_of": share_of,
     "theory": theory,
     "translated_kernels": translated_kernels,
+    "zero_kernel_with_and_without_outputs": zero_kernel_with_and_without_outputs,
 }
 
 
