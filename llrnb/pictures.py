@@ -23,7 +23,8 @@ from PIL.PngImagePlugin import PngInfo
 
 DIGITS = 6  # of a number in the data
 SERIES_DESCRIBED = 6  # per panel; the others are in the data
-DRAWN_AT_MOST = 20_000  # numbers of a figure that is kept as SVG: a larger one opens slowly
+CLOUD = 1_000  # points; so many are drawn as one image in the SVG
+SVG_AT_MOST = 400_000  # bytes; a larger one opens slowly
 
 _PUBLISHING = WeakSet()  # shells
 
@@ -56,15 +57,8 @@ def carrying(figure: Figure, *, constants: Mapping | None = None, code: str = ""
         "Description": describe(panels),
         "Data": _json({"panels": panels, "constants": plain(constants or {}), "code": code}),
     }
-    if len(texts["Data"]) < 8 * DRAWN_AT_MOST:
-        for mesh in figure.findobj(collections.QuadMesh):
-            mesh.set_rasterized(True)  # as vectors its cells would show seams
-        drawing = io.StringIO()
-        with plt.rc_context({"svg.hashsalt": "llrnb"}):  # equal figures have equal bytes
-            figure.savefig(
-                drawing, format="svg", dpi=220, bbox_inches="tight", metadata={"Date": None}
-            )
-        texts["SVG"] = drawing.getvalue()
+    if len(svg := _svg(figure)) <= SVG_AT_MOST:
+        texts["SVG"] = svg
     info = PngInfo()
     for name, text in texts.items():
         info.add_itxt(name, text, zip=True)
@@ -142,6 +136,17 @@ def publish(shell) -> None:
     plt.draw_if_interactive()
     register()
     shell.events.register("pre_run_cell", register)
+
+
+def _svg(figure: Figure) -> str:
+    for drawn in figure.findobj(collections.QuadMesh):
+        drawn.set_rasterized(True)  # as vectors its cells would show seams
+    for drawn in figure.findobj(collections.PathCollection):
+        drawn.set_rasterized(len(drawn.get_offsets()) > CLOUD)
+    file = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "llrnb"}):  # equal figures have equal bytes
+        figure.savefig(file, format="svg", dpi=220, bbox_inches="tight", metadata={"Date": None})
+    return file.getvalue()
 
 
 def _axis(axes: Axes, name: str) -> dict:

@@ -109,8 +109,16 @@ def test_equal_figures_have_equal_bytes(axes):
     assert pictures.carrying(axes.figure) == pictures.carrying(axes.figure)
 
 
-def test_many_marks_are_not_kept_as_vectors(axes):
+def test_grids_and_clouds_are_images_in_the_vector_form(axes):
     axes.scatter(*np.random.default_rng(0).normal(size=(2, 30_000)))
+    axes.pcolormesh(np.zeros((40, 40)))
+    svg = pictures.carried(pictures.carrying(axes.figure)).svg
+    assert "data:image/png" in svg
+    assert len(svg) < pictures.SVG_AT_MOST
+
+
+def test_a_vector_form_that_opens_slowly_is_left_out(axes, monkeypatch):
+    monkeypatch.setattr(pictures, "SVG_AT_MOST", 100)
     assert pictures.carried(pictures.carrying(axes.figure)).svg is None
 
 
