@@ -6,7 +6,9 @@ blocks of the planted neurons, ŵ_s their planted directions and λ the vector o
     A_s^T λ = ŵ_s.
 
 If ||A_j^T λ|| < 1 for every other block, then λ is a dual certificate: the relaxed program has the
-planted weights as its only solution. Sufficient, not necessary: another λ may do.
+planted weights as its only solution, if the outputs of the planted blocks are linearly independent,
+as that of one block always is. A_s need not be injective. Sufficient, not necessary: another λ may
+do.
 """
 
 from dataclasses import dataclass
