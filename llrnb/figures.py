@@ -271,3 +271,16 @@ def _phase_panel(
             samples, dims, panel.fillna(0), levels=[boundary], colors="black", linewidths=1.2
         )
     return colours
+
+
+def distance_map(table: pd.DataFrame, metric: str) -> plt.Figure:
+    """A phase diagram of the mean of a distance over the trials of each (n, d).
+
+    Args:
+        table: columns variant, samples, dim and the distance's, one row per trial.
+        metric: the distance's column, such as "weight_distance".
+    """
+    trials = table.groupby(["variant", "samples", "dim"], sort=False)[metric]
+    means = trials.mean().rename("value").reset_index()
+    label = f"mean {metric.replace('_', ' ')}"
+    return phase_diagram(means, label=label, boundary=None, share=False)

@@ -12,7 +12,7 @@ import torch
 
 from llrnb import cnn, exact_rank, local_linear_fit, store, sweep, theory
 from llrnb.presets import fig3
-from llrnb.relu import cover_probability
+from llrnb.relu import cover_probability, normalised_transition
 from llrnb.targets import draw, generic_target, paper_target
 from llrnb.transitions import transition_point
 
@@ -83,9 +83,17 @@ def n50_of_relu(preset, dim, variant=""):
 
 
 def share_of(preset, outcome, dim):
-    """The share of an outcome among the published instances of one dimension."""
+    """The share of an outcome among the published instances of one dimension that were run."""
     table = published(f"relu-{preset}")
-    return float((table.loc[table["dim"] == dim, "outcome"] == outcome).mean())
+    table = table[(table["dim"] == dim) & (table["outcome"] != sweep.NOT_RUN)]
+    return float((table["outcome"] == outcome).mean())
+
+
+def failures_without(preset, reason):
+    """How many of the published instances are not recovered for another reason."""
+    table = published(f"relu-{preset}")
+    failed = ~table["outcome"].isin(["recovered", sweep.NOT_RUN])
+    return int((failed & (table["reason"] != reason)).sum())
 
 
 def share_at_limit(family, more, target="paper", column="recovered"):
@@ -108,11 +116,13 @@ NAMES = {
     "cnn": cnn,
     "corner": corner,
     "cover_probability": cover_probability,
+    "failures_without": failures_without,
     "fig3": fig3,
     "first_recovery": first_recovery,
     "hmtk_recovered": hmtk_recovered,
     "n50_of_fig3": n50_of_fig3,
     "n50_of_relu": n50_of_relu,
+    "normalised_transition": normalised_transition,
     "paper_target": paper_target,
     "share_at_limit": share_at_limit,
     "share_of": share_of,

@@ -120,3 +120,17 @@ def test_a_phase_diagram_of_distances_has_logarithmic_colours():
     norm = figure.axes[0].collections[0].norm
     assert (norm.vmin, norm.vmax) == (0.1, 1.0)
     plt.close(figure)
+
+
+def test_a_distance_map_shows_the_mean_over_the_trials():
+    table = pd.DataFrame(
+        [
+            {"variant": "", "samples": n, "dim": d, "trial": trial, "test_distance": trial / n}
+            for n in (10, 20) for d in (1, 2) for trial in (1, 3)
+        ]
+    )  # fmt: skip
+    figure = figures.distance_map(table, "test_distance")
+    panel, bar = figure.axes
+    assert np.allclose(panel.collections[0].get_array(), [[0.2, 0.1], [0.2, 0.1]])
+    assert bar.get_ylabel() == "mean test distance"
+    plt.close(figure)

@@ -93,8 +93,8 @@ class Figure:
         preset: the rows that it is drawn from.
         metric: their column, or "recovered" or "isometry" for a share of the outcomes.
         page: of the book.
-        equation: the program's number in the paper.
-        note: where the repositories' command was ambiguous or broken.
+        equation: the program's number in the paper, if it has one.
+        note: where the repositories' command is ambiguous or broken.
     """
 
     preset: str
@@ -105,7 +105,7 @@ class Figure:
 
 
 _SAME = "its command is that of figure {}; the regularised program is presumably meant"
-_CRASHED = "the repository's command crashes"
+_CRASHED = "the reimplementation's command crashes"
 
 FIGURES = {
     "2": Figure("fig_2", "test_distance", "exact", "6", "(6) is printed without ||w_0||"),
@@ -115,25 +115,36 @@ FIGURES = {
     "5b": Figure("fig_5", "recovered", "normalised", "17", "k = 3; random weights, as commanded"),
     "6": Figure("fig_6", "recovered", "relaxed", "15"),
     "7": Figure("fig_7", "weight_distance", "noise", "15"),
-    "8": Figure("fig_8", "test_distance", "descent", "9", "its test labels were noisy"),
+    "8": Figure(
+        "fig_8", "test_distance", "descent", "9", "the reimplementation's test labels are noisy"
+    ),
     "9": Figure("fig_9", "weight_distance", "noise", "17"),
-    "10": Figure("fig_10", "isometry", "isometry", "Def. 6", "no command exists"),
+    "10": Figure(
+        "fig_10", "isometry", "isometry", "Def. 6",
+        "the reimplementation has no command; the authors' script draws max(2n, 50) patterns, "
+        "here they are max(n, 50)",
+    ),
     "18": Figure("fig_18", "recovered", "relaxed", "15"),
     "19": Figure("fig_7", "test_distance", "noise", "15"),
     "20": Figure("fig_20", "weight_distance", "noise", "211", _SAME.format(7)),
     "21": Figure("fig_20", "test_distance", "noise", "211", _SAME.format(19)),
     "22": Figure("fig_22", "recovered", "normalised", "17"),
     "23": Figure("fig_23", "weight_distance", "noise", "17"),
-    "24": Figure("fig_24", "weight_distance", "noise", "212", "k is 2 by default there"),
-    "25": Figure("fig_25", "test_distance", "descent", "norm", _CRASHED),
+    "24": Figure(
+        "fig_24", "weight_distance", "noise", "212", "its command names no k, which is 2 by default"
+    ),
+    "25": Figure(
+        "fig_25", "test_distance", "descent", "",
+        _CRASHED + " and names no k, which is 2 by default; one neuron is presumably meant",
+    ),
     "26": Figure("fig_26", "recovered", "normalised", "17", "three opposite weights do not exist"),
     "27": Figure("fig_27", "weight_distance", "noise", "17"),
     "28": Figure("fig_28", "weight_distance", "noise", "17"),
     "29": Figure("fig_29", "weight_distance", "noise", "17"),
-    "30": Figure("fig_30", "test_distance", "descent", "norm", _CRASHED),
-    "31": Figure("fig_31", "test_distance", "descent", "norm", _CRASHED),
+    "30": Figure("fig_30", "test_distance", "descent", "", _CRASHED),
+    "31": Figure("fig_31", "test_distance", "descent", "", _CRASHED),
     "32": Figure(
-        "fig_32", "test_distance", "descent", "norm",
+        "fig_32", "test_distance", "descent", "",
         _CRASHED + ", and is that of figure 31; axes are presumably meant",
     ),
 }  # fmt: skip
