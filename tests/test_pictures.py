@@ -145,4 +145,6 @@ def test_a_notebook_stores_its_figures_so():
 
 
 def test_outside_a_notebook_the_style_is_only_a_style():
-    figures.style()
+    with plt.rc_context():
+        figures.style()
+        assert plt.rcParams["figure.facecolor"] == "white"

@@ -102,3 +102,20 @@ def test_empty_inputs_are_refused():
     net = fully_connected(3, 4)
     with pytest.raises(ValueError, match="at least 1 input"):
         local_linear_fit(net, net.init(), torch.ones(0, 3))
+
+
+def test_one_chosen_sample_can_single_out_a_target_of_rank_two():
+    """Without a guarantee at overparameterization: the conjecture after Cor. 5 needs almost every."""
+
+    def model(params, x):
+        theta = params["theta"]
+        line = theta[0] * x[0] + theta[1] * x[0] ** 2
+        return line + (theta**2).sum() * (1 - x[0] ** 2)
+
+    zero = {"theta": torch.zeros(2, dtype=torch.float64)}
+    assert numerical_rank(model, zero, inputs(20, 1)).rank == 2
+    others = [{"theta": point} for point in inputs(100, 2, seed=1)]
+    origin, elsewhere = torch.zeros(1, dtype=torch.float64), torch.tensor([0.5]).double()
+    assert all(model(params, origin) > 0 for params in others)
+    outputs = torch.stack([model(params, elsewhere) for params in others])
+    assert outputs.min() < 0 < outputs.max()  # so that some other interpolates
