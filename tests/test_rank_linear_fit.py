@@ -105,7 +105,7 @@ def test_empty_inputs_are_refused():
 
 
 def test_one_chosen_sample_can_single_out_a_target_of_rank_two():
-    """Without a guarantee at overparameterization: the conjecture after Cor. 5 needs almost every."""
+    """The conjecture after Cor. 5 needs "almost every"."""
 
     def model(params, x):
         theta = params["theta"]
