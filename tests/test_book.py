@@ -5,9 +5,12 @@ import importlib
 import re
 from pathlib import Path
 
+import nbformat
+import pytest
 import yaml
 
 import llrnb
+from tools import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = (ROOT / "_config.yml").read_text()
@@ -17,6 +20,7 @@ VENDORED = ROOT / "book" / "_static" / "mathjax"
 
 CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
 SECTIONS = [section for chapter in CHAPTERS for section in chapter.get("sections", [])]
+CHAPTER_FILES = notebooks.notebooks()
 PAGES = [TOC["root"], *(page["file"] for page in (*CHAPTERS, *SECTIONS))]
 
 
@@ -28,6 +32,34 @@ def test_every_page_has_its_place_in_the_plan():
     written = [p.relative_to(ROOT) for p in (ROOT / "book").rglob("*.*") if p.suffix in SUFFIXES]
     written = [p for p in written if not {"_static", ".ipynb_checkpoints"} & set(p.parts)]
     assert {p.with_suffix("").as_posix() for p in written} == set(PAGES)
+
+
+@pytest.mark.parametrize("path", CHAPTER_FILES, ids=lambda path: path.stem)
+def test_a_chapter_says_what_it_needs_what_it_taught_and_asks(path):
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for part in ("**The question.**", "**What you need.**", "## What you learned"):
+        assert part in text
+    reading = text.partition("**Further reading.**")[2]
+    assert re.search(r"\{(cite|doc)\b", reading.partition("\n#")[0])
+    labels = re.findall(r"\{exercise-start\}.*\n:label: (\S+)", text)
+    assert len(labels) >= 3
+    assert re.findall(r"\{solution-start\} (\S+)", text) == labels
+
+
+@pytest.mark.parametrize("path", CHAPTER_FILES, ids=lambda path: path.stem)
+def test_a_solution_checks_itself(path):
+    inside, checked = False, []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            if inside and re.search(r"^ *assert ", cell.source, re.MULTILINE):
+                checked[-1] = True
+            continue
+        for mark in re.findall(r"\{solution-(start|end)\}", cell.source):
+            inside = mark == "start"
+            checked += [False] * inside
+    assert checked
+    assert all(checked)
 
 
 def test_a_reference_is_listed_once():
