@@ -145,6 +145,20 @@ def test_after_a_killed_scheduler_the_same_command_goes_on(tmp_path, undisturbed
     assert_whole(tmp_path, undisturbed, before)
 
 
+def test_a_scheduler_that_no_longer_answers_is_lost(tmp_path):
+    """A client that is asked before it notices has a connection that times out."""
+
+    class Gone:
+        def processing(self):
+            raise OSError("Timed out trying to connect")
+
+    one = driver._Sweep(TINY, tmp_path, TINY.cells(), Gone(), print)
+    one.futures = {"a future": None}
+    one._settled = set
+    with pytest.raises(sweep.SweepFailed, match="the scheduler was lost.*the same command goes on"):
+        one.run([])
+
+
 def test_after_a_killed_driver_the_same_command_goes_on(tmp_path, undisturbed):
     driving = drive(tmp_path)
     wait_for(lambda: rows_of(tmp_path))

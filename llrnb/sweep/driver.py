@@ -226,9 +226,14 @@ class _Sweep:
         weight = sum(cell.seconds for cell in done)
         new = weight - sum(cell.seconds for cell in self.before)
         rest = sum(cell.seconds for cell in self.cells) - weight
-        running = sum(map(bool, self.client.processing().values()))
         left = elapsed * rest / new if new else None
-        return Progress(len(done), running, self.failed, len(self.cells), elapsed, left)
+        return Progress(len(done), self._running(), self.failed, len(self.cells), elapsed, left)
+
+    def _running(self) -> int:
+        try:
+            return sum(map(bool, self.client.processing().values()))
+        except OSError as error:  # nobody answers
+            raise CancelledError(str(error)) from error
 
 
 def run_notebook(name: str, parameters: dict, executed: str) -> None:
