@@ -86,8 +86,10 @@ def inline(html: Tag, folder: str) -> list[nodes.Node]:
             found.append(tex(r"\newline "))
         elif child.name == "a":
             page = f"%{folder}/{child['href'].replace('.html', '')}"
-            link = nodes.reference("", "", internal=True, refuri=page)
-            found.append(link.__iadd__(inline(child, folder)))
+            inner = inline(child, folder)
+            found.append(
+                nodes.reference("", "", *inner, internal=True, refuri=page)
+            )
         elif child.name == "b":
             found.append(nodes.strong("", "", *inline(child, folder)))
         else:
