@@ -94,6 +94,32 @@ def test_every_picture_is_described_by_its_numbers(path):
         assert any(c.isdigit() for c in picture["alt"]), picture["alt"]
 
 
+def references(page: str) -> set[str]:
+    """The entries of the API reference that a page links to, by their full names."""
+    links = soup(PAGES / page).select("article a[href*='appendix/api/'], article a[href^='api/']")
+    return {urlsplit(link["href"]).fragment for link in links}
+
+
+def test_formula_page_and_function_lead_to_each_other():
+    rank = "llrnb.rank.exact.exact_rank"
+    assert rank in references("book/appendix/notation.html")  # from the symbol
+    assert rank in references("book/recovery/rank.html")  # from the page's code
+    entry = soup(PAGES / "book/appendix/api/rank.html").find(id=rank).find_parent("dl")
+    used = {link["href"] for link in entry.select("p.used-on a")}
+    assert "../../recovery/rank.html" in used
+
+
+def test_a_name_in_a_sentence_leads_to_its_entry():
+    sentence = soup(PAGES / "book/recovery/embedding.html").select("article p a:has(> code)")
+    assert "llrnb.DeepNetwork" in {link.text for link in sentence}
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_buttons_that_leave_the_book_wait_for_a_repository(path):
+    hosts = ("mybinder.org", "colab.research.google.com")
+    assert not any(host in path.read_text("utf-8") for host in hosts)
+
+
 @pytest.mark.parametrize(
     ("body", "broken"),
     [
