@@ -25,6 +25,7 @@ DIGITS = 6  # of a number in the data
 SERIES_DESCRIBED = 6  # per panel; the others are in the data
 CLOUD = 1_000  # points; so many are drawn as one image in the SVG
 SVG_AT_MOST = 400_000  # bytes; a larger one opens slowly
+TEXT_AT_MOST = 1_000_000  # bytes; what Pillow reads of one text of a PNG
 
 _PUBLISHING = WeakSet()  # shells
 
@@ -51,12 +52,15 @@ def carrying(figure: Figure, *, constants: Mapping | None = None, code: str = ""
         figure: a figure as it is to be seen.
         constants: names and values that the figure depends on; what JSON cannot hold is left out.
         code: the lines that drew it.
+
+    Series of more than a megabyte in all are left out, which the data say.
     """
     panels = numbers(figure)
-    texts = {
-        "Description": describe(panels),
-        "Data": _json({"panels": panels, "constants": plain(constants or {}), "code": code}),
-    }
+    data = {"panels": panels, "constants": plain(constants or {}), "code": code}
+    texts = {"Description": describe(panels), "Data": _json(data)}
+    if len(texts["Data"].encode()) > TEXT_AT_MOST:
+        bare = [{**panel, "series": "left out: too many numbers"} for panel in panels]
+        texts["Data"] = _json({**data, "panels": bare})
     if len(svg := _svg(figure)) <= SVG_AT_MOST:
         texts["SVG"] = svg
     info = PngInfo()

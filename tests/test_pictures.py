@@ -122,6 +122,12 @@ def test_a_vector_form_that_opens_slowly_is_left_out(axes, monkeypatch):
     assert pictures.carried(pictures.carrying(axes.figure)).svg is None
 
 
+def test_numbers_beyond_measure_are_left_out(axes):
+    axes.pcolormesh(np.random.default_rng(0).normal(size=(400, 400)))
+    (panel,) = json.loads(pictures.carried(pictures.carrying(axes.figure)).text)["panels"]
+    assert panel["series"] == "left out: too many numbers"
+
+
 def test_a_foreign_picture_carries_nothing():
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "PNG")
