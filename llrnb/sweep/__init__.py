@@ -6,7 +6,15 @@ cell as it is finished, and goes on where an earlier launch stopped.
 
 import pandas as pd
 
-from llrnb.sweep.driver import Progress, SweepFailed, collect, launch, on_device, status
+from llrnb.sweep.driver import (
+    Progress,
+    SweepFailed,
+    collect,
+    compute_cells,
+    launch,
+    on_device,
+    status,
+)
 from llrnb.sweep.limit import Limit, limit_cell, recovered_shares
 from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
@@ -26,6 +34,7 @@ __all__ = [
     "averages",
     "best_rate",
     "collect",
+    "compute_cells",
     "key_of",
     "launch",
     "limit_cell",

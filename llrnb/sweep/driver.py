@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -20,8 +20,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from llrnb import store
-from llrnb.sweep.plan import Cell, Job, Preset, jobs
+from llrnb import provenance, store
+from llrnb.sweep.plan import Cell, Job, Preset, jobs, key_of
 
 _PATIENCE = 10.0  # seconds, for a scheduler to answer
 _KERNEL_STARTS = 3  # of a job whose kernel does not come up
@@ -234,6 +234,33 @@ class _Sweep:
             return sum(map(bool, self.client.processing().values()))
         except OSError as error:  # nobody answers
             raise CancelledError(str(error)) from error
+
+
+def compute_cells(
+    compute: Callable[..., pd.DataFrame],
+    cells: Iterable[Mapping],
+    folder: Path | str = "",
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """What a job's notebook does: the rows of its cells, each stored as soon as it is computed.
+
+    Args:
+        compute: from a cell's parameters to its rows, such as `phase_cell`.
+        cells: their parameters.
+        folder: where the rows are stored; what an earlier run stored is read. Nowhere if empty.
+        device: the one that computes, for the record.
+    """
+    tables = []
+    for cell in cells:
+        key = key_of(cell)
+        if folder and store.finished(Path(folder), [key]):
+            tables.append(store.read(Path(folder), key))
+            continue
+        with provenance.timed(device) as record:
+            tables.append(compute(**cell))
+        if folder:
+            store.write(Path(folder), key, tables[-1], record)
+    return pd.concat(tables, ignore_index=True)
 
 
 def run_notebook(name: str, parameters: dict, executed: str) -> None:
