@@ -12,6 +12,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.embedding import widen
 from llrnb.least_squares import ROUNDING, Fits, Stop, checked_data, fit, stream
 from llrnb.networks import Params, TanhNetwork, predict
@@ -106,10 +107,8 @@ def narrowest_interpolator(
     (<Outcome.RECOVERED: 'recovered'>, 3, 21)
     """
     inputs, outputs = checked_data(net, inputs, outputs)
-    if budget < 1:
-        raise ValueError(f"an interpolator needs a budget of at least 1 evaluation, got {budget}")
-    if starts < 1:
-        raise ValueError(f"an interpolator needs at least 1 start at each width, got {starts}")
+    budget, seed = checks.count(budget, "budget"), checks.seed(seed)
+    starts = checks.count(starts, "starts")
     climb = _Climb(inputs, outputs, budget, starts, seed, *_constant(net, inputs, outputs))
     found = climb.reached or any(
         climb.try_width(replace(net, kernels=width)) for width in range(1, net.kernels + 1)

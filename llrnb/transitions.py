@@ -5,6 +5,8 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from llrnb import checks
+
 
 def binomial_interval(
     successes: Int[np.ndarray, "..."] | int, trials: int, confidence: float = 0.95
@@ -17,8 +19,11 @@ def binomial_interval(
     >>> [round(float(end), 2) for end in binomial_interval(20, 20)]
     [0.84, 1.0]
     """
-    successes = np.asarray(successes)
-    if trials < 1 or successes.min() < 0 or successes.max() > trials:
+    trials = checks.count(trials, "trials")
+    confidence = checks.real(confidence, "confidence", above=0, below=1)
+    successes = checks.data(successes, "successes").numpy()
+    whole = successes.size and (successes % 1 == 0).all()
+    if not whole or successes.min() < 0 or successes.max() > trials:
         raise ValueError(f"an interval needs 0..trials successes, got {successes} of {trials}")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     fraction, scale = successes / trials, 1 + z**2 / trials
@@ -40,6 +45,8 @@ def transition_point(
     >>> transition_point(np.array([5, 7, 9]), np.array([0.0, 0.4, 0.8]))
     7.5
     """
+    samples, fractions = _sizes(samples), checks.array(fractions, "fractions", len(samples))
+    level = checks.real(level, "level", above=0)
     rising = _nondecreasing(fractions)
     if rising[-1] < level:
         return float("inf")
@@ -60,7 +67,10 @@ def transition_interval(
     seed: int = 0,
 ) -> tuple[float, float]:
     """A bootstrap interval of the transition point: trials are drawn anew at every sample size."""
-    rng = np.random.default_rng(seed)
+    samples = _sizes(samples)
+    recovered = _flags(recovered, len(samples))
+    confidence = checks.real(confidence, "confidence", above=0, below=1)
+    draws, rng = checks.count(draws, "draws"), np.random.default_rng(checks.seed(seed))
     sizes, trials = recovered.shape
     points = []
     for _ in range(draws):
@@ -71,6 +81,25 @@ def transition_interval(
     tail = (1 - confidence) / 2
     ends = np.quantile(points, [tail, 1 - tail], method="nearest")
     return float(ends[0]), float(ends[1])
+
+
+def _flags(recovered: Bool[np.ndarray, "size trial"], sizes: int) -> Bool[np.ndarray, "size trial"]:
+    """For each sample size, which trials recovered."""
+    found = np.asarray(recovered)
+    if found.dtype != bool or found.ndim != 2 or len(found) != sizes or not found.size:
+        raise ValueError(
+            f"a transition needs True or False for each of {sizes} sizes and each trial, "
+            f"got {checks.came(recovered)}"
+        )
+    return found
+
+
+def _sizes(samples: Shaped[np.ndarray, " size"]) -> Float[np.ndarray, " size"]:
+    """Sample sizes, which rise."""
+    sizes = checks.array(samples, "samples", None)
+    if (np.diff(sizes) <= 0).any():
+        raise ValueError(f"a transition needs rising sample sizes, got {samples}")
+    return sizes
 
 
 def _nondecreasing(values: Float[np.ndarray, " size"]) -> Float[np.ndarray, " size"]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import Params
 from llrnb.rank.checks import double, double_params
 from llrnb.rank.tangent import Model, tangent_matrix
@@ -110,8 +111,11 @@ def generic_inputs(
     For an analytic model almost all inputs are generic (Lemma 9). Their number is quadrupled
     until it is twice the rank, or exceeds the number of parameters by a twentieth.
     """
+    checks.function(model, "model")
+    shape = checks.many(checks.count, shape, "shape", fewest=0, least=0)
     parameters = sum(value.numel() for value in double_params(params).values())
     most = parameters + parameters // 20 + 16
+    checks.room("the inputs", most, *shape)
     stream = torch.Generator().manual_seed(0)
     for power in count(3):
         samples = min(2 * 4**power, most)
