@@ -7,6 +7,9 @@ lines of public functions and where dataclasses are made, never in loops.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from functools import wraps
+from inspect import signature
 from math import inf, prod
 from numbers import Integral, Real
 from operator import ge, gt, lt
@@ -223,9 +226,35 @@ def room(what: str, *shape: int) -> None:
         raise ValueError(f"{what} needs at most {_ROOM:,} numbers, got a shape of {shape}")
 
 
-def settle(made: object, **fields: object) -> None:
+def by_annotation(kinds: Mapping[object, Callable]) -> Callable:
+    """Decorate a function so that each argument is checked as its annotation's kind."""
+
+    def decorate(function: Callable) -> Callable:
+        known = signature(function)
+        of = {name: kinds.get(parameter.annotation) for name, parameter in known.parameters.items()}
+
+        @wraps(function)
+        def checked(*args, **kwargs):
+            given = known.bind(*args, **kwargs)
+            for name, value in given.arguments.items():
+                if of[name] is not None:
+                    given.arguments[name] = of[name](value, name)
+            return function(*given.args, **given.kwargs)
+
+        return checked
+
+    return decorate
+
+
+def settle_by_annotation(made: object, kinds: Mapping[object, Callable]) -> None:
+    """The same for the fields of a frozen dataclass."""
+    known = [field for field in fields(made) if field.type in kinds]
+    settle(made, **{f.name: kinds[f.type](getattr(made, f.name), f.name) for f in known})
+
+
+def settle(made: object, **values: object) -> None:
     """Give a frozen dataclass, while it is made, its fields as their checks return them."""
-    for name, value in fields.items():
+    for name, value in values.items():
         object.__setattr__(made, name, value)
 
 

@@ -9,9 +9,8 @@ Names that begin with `paper_` are the paper's formulas where they hold under hy
 paper does not state; the book shows where they fail, and `llrnb.exact_rank` has no exceptions.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
-from inspect import signature
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from math import inf, prod
 from operator import gt
@@ -19,28 +18,11 @@ from typing import NamedTuple
 
 from llrnb import checks
 
-
-def _exact(form: Callable) -> Callable:
-    """A closed form whose arguments are checked by their annotations, and made Python's integers.
-
-    NumPy's would overflow.
-    """
-    kinds = {
-        int: partial(checks.count, least=0, most=inf),
-        bool: checks.flag,
-        Sequence[int]: partial(checks.many, checks.count, least=0, most=inf),
-    }
-    parameters = signature(form)
-
-    @wraps(form)
-    def checked(*args, **kwargs):
-        given = parameters.bind(*args, **kwargs)
-        for name, value in given.arguments.items():
-            if (check := kinds.get(parameters.parameters[name].annotation)) is not None:
-                given.arguments[name] = check(value, name)
-        return form(*given.args, **given.kwargs)
-
-    return checked
+# Python's integers, since NumPy's overflow.
+_whole = partial(checks.count, least=0, most=inf)
+_exact = checks.by_annotation(
+    {int: _whole, bool: checks.flag, Sequence[int]: partial(checks.many, _whole)}
+)
 
 
 @_exact

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import qr, solve_triangular
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import Blocks, blocks
 
@@ -65,7 +66,7 @@ def isometry(problem: Problem) -> Isometry:
     >>> isometry(problem).condition
     'NIC-L'
     """
-    parts = blocks(problem)
+    parts = blocks(checks.instance(problem, Problem, "problem"))
     dual = least_certificate(parts)
     return Isometry(*certificate(parts, dual), _name(problem))
 

@@ -17,6 +17,7 @@ import cvxpy as cp
 import numpy as np
 from scipy.sparse import block_diag
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
 from llrnb.relu.planted import one_of
@@ -53,9 +54,9 @@ def solve(
     >>> bool(np.allclose(solve(pose(planted, "skip")).skip, planted.weights[:, 0], atol=1e-6))
     True
     """
+    checks.instance(problem, Problem, "problem")
     one_of(Form, "form", form)
-    if not beta > 0:
-        raise ValueError(f"a regularised program needs β > 0, got {beta}")
+    beta = checks.real(beta, "beta", above=0)
     if solver not in cp.installed_solvers():
         raise SolverFailed(
             f"{solver} is not installed; cvxpy finds {', '.join(cp.installed_solvers())}"

@@ -440,11 +440,13 @@ def _seen_by(network: str, params: Params, values: Tensor, name: str) -> Tensor:
     checks.one_of(NETWORKS, "network", network)
     weights = checks.mapping(params, "params").get("W")
     if not isinstance(weights, Tensor) or weights.ndim != 3:
-        raise ValueError(f"a network needs params W of shape (net, input, neuron), got {checks.came(weights)}")
+        came = checks.came(weights)
+        raise ValueError(f"networks need params W of shape (net, input, neuron), got {came}")
     nets, dim, width = weights.shape
     shapes = {"W": (dim, width), "alpha": (width,), "w0": (dim,), "alpha0": (), "gamma": (width,)}
     checks.shapes(params, {part: (nets, *shapes[part]) for part in NETWORKS[network]})
     values = checks.tensor(values, name).to(weights)
-    if tuple(values.shape) not in [(*axes, rows, dim) for rows in values.shape[-2:-1] if rows for axes in ((), (1,), (nets,))]:
+    *axes, rows, columns = (0, 0, *values.shape) if values.ndim < 2 else values.shape
+    if columns != dim or not rows or axes not in ([], [1], [nets]):
         raise ValueError(f"a network needs {name} of {dim} inputs, got shape {tuple(values.shape)}")
     return values.expand(nets, *values.shape[-2:])

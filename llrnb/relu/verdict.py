@@ -14,6 +14,7 @@ from jaxtyping import Float
 from scipy.linalg import null_space
 from scipy.optimize import linprog
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import Blocks, blocks
 from llrnb.relu.isometry import STRICT, certificate, directions, least_certificate
@@ -87,10 +88,10 @@ def recover(
     >>> verdict.outcome, str(verdict.reason)
     ('recovered', 'isometry')
     """
+    checks.instance(problem, Problem, "problem")
     one_of(Form, "form", form)
     one_of(Method, "method", method)
-    if not tolerance > 0:
-        raise ValueError(f"a verdict needs a positive tolerance, got {tolerance}")
+    tolerance = checks.real(tolerance, "tolerance", above=0)
     if problem.shared:
         return Verdict("not recovered", Reason.SHARED)
     parts = blocks(problem)

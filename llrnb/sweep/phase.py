@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llrnb import checks
 from llrnb.relu import metrics
 from llrnb.relu import training as descent
-from llrnb.relu.arrangements import pose
+from llrnb.relu.arrangements import MADE_FOR, Network, pose
 from llrnb.relu.isometry import isometry
-from llrnb.relu.planted import data_matrix, plant
+from llrnb.relu.planted import Data, Weights, data_matrix, plant
 from llrnb.relu.verdict import recover
-from llrnb.sweep.plan import Cell
+from llrnb.sweep.plan import KINDS, Cell, cell
 
 NOT_RUN = "not run"
 
@@ -55,6 +56,10 @@ class PhaseDiagram:
     notebook = "phase"  # of llrnb/jobs
     along = "samples"
 
+    def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        _check_words(self.task, self.network, self.form, self.data, self.weights)
+
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
         """The rows of a cell."""
@@ -72,6 +77,7 @@ class PhaseDiagram:
         ]
 
 
+@cell
 def phase_cell(
     *,
     variant: str,
@@ -106,15 +112,8 @@ def phase_cell(
     Raises:
         ValueError: another task, or as `plant` and `recover`.
     """
-    tasks = {
-        "recovery": _verdict,
-        "isometry": _isometry,
-        "solution": _solution,
-        "descent": _descent,
-    }
-    if task not in tasks:
-        raise ValueError(f"the task needs to be one of {list(tasks)}, got {task!r}")
-    labels = {"plain": "relu", "skip": "linear", "normalised": "normalised"}[network]
+    _check_words(task, network, form, data, weights)
+    labels = MADE_FOR[network]
     rows = pd.DataFrame({"trial": range(trials)}).assign(
         variant=variant, task=task, network=network, form=form, data=data, weights=weights,
         neurons=neurons, noise=noise, samples=samples, dim=dim,
@@ -132,7 +131,7 @@ def phase_cell(
         data_matrix(samples, dim, data, np.random.default_rng([samples, dim, trial, 2]))
         for trial in range(trials)
     ]
-    found = tasks[task](planted, fresh, network=network, form=form, steps=steps)
+    found = _TASKS[task](planted, fresh, network=network, form=form, steps=steps)
     return rows.join(pd.DataFrame(found))
 
 
@@ -143,6 +142,7 @@ def shares(table: pd.DataFrame, outcome: str = "recovered") -> pd.DataFrame:
         Columns variant, samples, dim, trials, value (the share of those that were run and decided;
         missing if there is none), undecided and not_run (counts).
     """
+    checks.table(table, ["variant", "samples", "dim", "trial", "outcome"])
     by = table.assign(
         value=(table["outcome"] == outcome).astype(float),
         undecided=table["outcome"] == "undecided",
@@ -165,6 +165,8 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         Columns variant, samples, dim, trials (those that were run), value, sem (the standard error
         of the mean).
     """
+    checks.table(table, ["variant", "samples", "dim", "trial"])
+    checks.one_of(table.columns, "metric", metric)
     groups = table.groupby(["variant", "samples", "dim"], sort=False)[metric]
     return groups.agg(trials="count", value="mean", sem="sem").reset_index()
 
@@ -235,3 +237,19 @@ def _descent(planted, fresh, *, network, steps, **_) -> list[dict]:
     }
     table = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
     return table.assign(outcome="trained").to_dict("records")
+
+
+_TASKS = {
+    "recovery": _verdict,
+    "isometry": _isometry,
+    "solution": _solution,
+    "descent": _descent,
+}
+
+
+def _check_words(task: str, network: str, form: str, data: str, weights: str) -> None:
+    checks.one_of(_TASKS, "task", task)
+    checks.one_of(Network, "network", network)
+    checks.one_of(("relaxed", "exact", "regularised"), "form", form)
+    checks.one_of(Data, "data", data)
+    checks.one_of(Weights, "weights", weights)

@@ -1,16 +1,43 @@
 """What a preset asks for, in pieces: cells with keys, and the jobs that compute them."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
-from llrnb import store
+from llrnb import checks, store
 
 # Raise this when a change of the package changes any row: then no stored row counts as done.
 PHYSICS = 1
+
+_AMOUNT = partial(checks.real, least=0)
+# How arguments of cells and fields of presets are checked, by their annotations.
+KINDS = {
+    int: checks.count,
+    float: _AMOUNT,
+    str: checks.text,
+    int | None: lambda value, name: value if value is None else checks.count(value, name),
+    tuple[int, ...]: partial(checks.many, checks.count),
+    tuple[float, ...]: partial(checks.many, partial(checks.real, above=0)),
+    Mapping: checks.mapping,
+    Mapping[str, int]: lambda value, name: {
+        key: checks.count(part, f"{name}[{key!r}]")
+        for key, part in checks.mapping(value, name).items()
+    },
+}
+
+
+def _in_text(check: Callable) -> Callable:
+    return lambda value, name: check(checks.meant(value), name)
+
+
+# The values of a cell may come from a file; a name in it may look like a number.
+cell = checks.by_annotation(
+    {kind: check if kind is str else _in_text(check) for kind, check in KINDS.items()}
+)
+
 
 # A job of less would lose too much of its time on starting a kernel.
 _SECONDS_PER_JOB = 60.0
@@ -56,11 +83,21 @@ class Preset(Protocol):
     def compute(self, **cell) -> pd.DataFrame: ...
 
 
+def _preset(value: object, name: str) -> Preset:
+    return checks.instance(value, Preset, name)
+
+
 @dataclass(frozen=True)
 class Together:
     """Several presets of one kind as one sweep; their variants tell the rows apart."""
 
     presets: tuple[Preset, ...]
+
+    def __post_init__(self) -> None:
+        presets = checks.many(_preset, self.presets, "presets")
+        if len({preset.notebook for preset in presets}) > 1:
+            raise ValueError(f"presets together need to be of one kind, got {checks.came(presets)}")
+        checks.settle(self, presets=presets)
 
     @property
     def notebook(self) -> str:

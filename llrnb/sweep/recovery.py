@@ -8,6 +8,7 @@ from itertools import product
 import pandas as pd
 import torch
 
+from llrnb import checks
 from llrnb.descriptions import (
     describe_network,
     describe_optimizer,
@@ -17,7 +18,7 @@ from llrnb.descriptions import (
     target_from,
 )
 from llrnb.networks import TanhNetwork, predict, relative_error
-from llrnb.sweep.plan import Cell
+from llrnb.sweep.plan import KINDS, Cell, cell
 from llrnb.targets import Target, draw
 from llrnb.training import GradientDescent, Optimizer, train
 
@@ -67,6 +68,15 @@ class Recovery:
     notebook = "recovery"  # of llrnb/jobs
     along = "samples"  # a job may take several cells that differ in this parameter only
 
+    def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        checks.instance(self.target, Target, "target")
+        for name, family in checks.mapping(self.families, "families").items():
+            checks.function(family, f"families[{name!r}]")
+        checks.instance(self.optimizer, Optimizer, "optimizer")
+        checks.one_of(("cpu", "torch"), "engine", self.engine)
+        checks.one_of(("float64", "float32"), "precision", self.precision)
+
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
         """The rows of a cell."""
@@ -106,6 +116,7 @@ class Recovery:
         return cells
 
 
+@cell
 def train_cell(
     *,
     variant: str,
@@ -114,7 +125,7 @@ def train_cell(
     network: Mapping,
     target: Mapping,
     samples: int,
-    learning_rates: list[float],
+    learning_rates: Sequence[float],
     trials: int,
     steps: int,
     tolerance: float,
@@ -146,6 +157,11 @@ def train_cell(
         recorded step and network: `recorded` is that step, and the errors are those it had then.
     """
     net, planted = network_from(network), target_from(target)
+    if net.input_dim != planted.net.input_dim:
+        raise ValueError(
+            f"a network needs the target's {planted.net.input_dim} inputs, got {net.input_dim}"
+        )
+    checks.room("the data", len(learning_rates), trials, samples, net.input_dim)
     coordinates = pd.DataFrame(
         product(learning_rates, range(trials)), columns=["learning_rate", "trial"]
     )
@@ -205,11 +221,13 @@ def _with_errors(rows, net, params, loss, test_set) -> pd.DataFrame:
     )
 
 
+@cell
 def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> dict:
     """Those options of `train_cell` that are not as they are by default.
 
     Only these belong to a cell's parameters, so that a new option leaves old keys as they are.
     """
+    checks.one_of(("float64", "float32"), "precision", precision)
     given = {
         "optimizer": describe_optimizer(optimizer_from(optimizer)),
         "batch_size": batch_size,
@@ -226,6 +244,8 @@ def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
     what a user can do.
     """
     cell = ["variant", "family", "multiple", "samples"]
+    checks.table(table, [*cell, "learning_rate"])
+    checks.one_of(table.columns, "by", by)
     means = table.groupby([*cell, "learning_rate"])[by].mean().reset_index()
     best = means.loc[means.groupby(cell)[by].idxmin(), [*cell, "learning_rate"]]
     return table.merge(best)
@@ -241,6 +261,7 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     """
     by = ["variant", "family", "multiple", "parameters", "samples", "learning_rate"]
     values = ["train_loss", "test_error", "relative_error"]
+    checks.table(table, [*by, *values])
     groups = table.groupby(by, sort=False)
     errors = groups[values].sem().add_suffix("_sem")
     found = pd.concat([groups.size().rename("trials"), groups[values].mean(), errors], axis=1)

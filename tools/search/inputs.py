@@ -16,6 +16,7 @@ from functools import cache, partial
 from linecache import getline
 from math import inf, nan
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ from llrnb.relu import training as descent
 from llrnb.relu import verdict
 from tools.search import Case
 
-PATIENCE = 5  # seconds
+PATIENCE = 20  # seconds
 _PACKAGE = str(Path(llrnb.__file__).parent)
 
 
@@ -618,9 +619,9 @@ def _training() -> None:
     options = {"learning_rates": RATES, "seeds": SEEDS, "steps": COUNT, "tolerance": REAL0, "std": REAL0}
     data = {"net": NET, "inputs": DATA, "outputs": DATA}
     optimizer = _strange("adam", training.Adam)
-    _call("train (cpu)", llrnb.train, lambda: {"net": _net(), **_data(), **_TRAIN, "engine": "cpu", "record_at": (0, 2)},
+    _call("train[cpu]", llrnb.train, lambda: {"net": _net(), **_data(), **_TRAIN, "engine": "cpu", "record_at": (0, 2)},
           **data, **options, engine=_but(WORD), record_at=STEPS_AT, device=WORD_DEVICE)
-    _call("train (torch)", llrnb.train, lambda: {"net": _net(), **_data(), **_TRAIN, "engine": "torch", "device": "cpu", "record_at": (0, 2), "optimizer": training.Adam(), "batch_size": 4, "precision": "float64"},
+    _call("train[torch]", llrnb.train, lambda: {"net": _net(), **_data(), **_TRAIN, "engine": "torch", "device": "cpu", "record_at": (0, 2), "optimizer": training.Adam(), "batch_size": 4, "precision": "float64"},
           **data, **options, engine=WORD, device=WORD_DEVICE, record_at=STEPS_AT, optimizer=optimizer, batch_size=COUNT_OR_NONE, precision=WORD)
     _call("training.GradientDescent", training.GradientDescent, {"momentum": 0.5, "weight_decay": 0.5}, momentum=SHARE, weight_decay=REAL0)
     _call("training.Adam", training.Adam, {"beta1": 0.5, "beta2": 0.5, "epsilon": 0.5, "weight_decay": 0.5}, beta1=SHARE, beta2=SHARE, epsilon=REAL0, weight_decay=REAL0)
@@ -708,7 +709,7 @@ def _sweeps() -> None:
     families = _strange({"CNN": None}, {}, {"CNN": llrnb.cnn(5, 3, 1)}, {3: partial(llrnb.cnn, 5, 3)})
     _call("sweep.Recovery", sweep.Recovery, preset, target=OBJECT, families=families, multiples=COUNTS, samples=COUNTS, learning_rates=RATES, trials=COUNT, steps=COUNT, tolerance=REAL0, std=REAL0, test_samples=COUNT, engine=WORD, variant=names, optimizer=optimizer, batch_size=COUNT_OR_NONE, precision=WORD)
     limit = presets_of("limit")["small"].presets[0]
-    given = {f.name: getattr(limit, f.name) for f in fields(limit)} | {"options": {"starts": 8}}
+    given = {f.name: getattr(limit, f.name) for f in fields(limit)} | {"options": {"budget": 8}}
     mapping = Kind(lambda v, rng: [*STRANGE, "CNN", 3, [], {key: None for key in v}, {key: "3" for key in v}, {key: 2.5 for key in v}, {key: 0 for key in v}, {"other": 3}, {}, {key: nan for key in v}])
     sizes = Kind(lambda v, rng: [*mapping.bad(v, rng), {key: (2.5,) for key in v}, {key: (0,) for key in v}, {key: "123" for key in v}, {key: () for key in v}, {key: 5 for key in v}, {key: ("3",) for key in v}])
     _call("sweep.Limit", sweep.Limit, given, strategy=WORD, target=WORD, families=families, kernels=mapping, samples=sizes, multiple=COUNT, trials=COUNT, noise=REAL0, test_samples=COUNT, options=_but(OPTIONS, None), variant=names)
@@ -718,7 +719,7 @@ def _sweeps() -> None:
     _call("presets.presets_of", presets_of, {"sweep": "fig3"}, sweep=WORD)
     for name in ("best_rate", "means"):
         _call(f"sweep.{name}", getattr(sweep, name), lambda: {"table": _rows()}, table=TABLE)
-    _call("sweep.best_rate by", sweep.best_rate, lambda: {"table": _rows(), "by": "test_error"}, by=WORD)
+    _call("sweep.best_rate(by)", sweep.best_rate, lambda: {"table": _rows(), "by": "test_error"}, by=WORD)
     _call("sweep.shares", sweep.shares, lambda: {"table": _phases()}, table=TABLE)
     _call("sweep.averages", sweep.averages, lambda: {"table": _phases(), "metric": "value"}, table=TABLE, metric=WORD)
     _call("sweep.recovered_shares", sweep.recovered_shares, lambda: {"table": sweep.limit_cell(**_LIMIT)}, table=TABLE)
@@ -889,14 +890,14 @@ def main() -> int:
     for function in sys.argv[2:] or CALLS:
         found = list(attempts(function, np.random.default_rng(0)))
         order = np.random.default_rng(1).permutation(len(found))[:each]
-        print(function, len(found), file=sys.stderr, flush=True)
+        print(function, len(found), perf_counter(), file=sys.stderr, flush=True)
         for attempt in (found[i] for i in order):
             said = judge(attempt)
             key = said.split(":")[0].split(" ")[0]
             counts[attempt.sort, key] = counts.get((attempt.sort, key), 0) + 1
             if not right(attempt, said):
-                wrong.append(f"{attempt.sort:6} {attempt}: {said[:150]}".replace("\n", " "))
-    print(*wrong, sep="\n")
+                wrong.append(attempt)
+                print(f"{attempt.sort:6} {attempt}: {said[:150]}".replace("\n", " "), flush=True)
     print(counts)
     return int(bool(wrong))
 
