@@ -259,12 +259,15 @@ def settle(made: object, **values: object) -> None:
 
 
 def meant(value: object) -> object:
-    """What values from a file mean: the text 1e-10, which YAML 1.1 does not read, is a number."""
+    """What values from a file mean: the text 1e-10, which YAML 1.1 does not read, is a number.
+
+    Lists become tuples.
+    """
     if isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     if isinstance(value, Mapping):
         return {key: meant(part) for key, part in value.items()}
-    return [meant(part) for part in value] if isinstance(value, list | tuple) else value
+    return tuple(map(meant, value)) if isinstance(value, list | tuple) else value
 
 
 def came(value: object) -> str:

@@ -89,7 +89,7 @@ _OPTIMIZERS = {"gradient descent": GradientDescent, "adam": Adam}
 
 def _made(kinds: Mapping, what: str, description: Mapping):
     arguments = checks.meant(checks.mapping(description, f"a {what}"))
-    kind = checks.one_of(kinds, f"the kind of a {what}", arguments.pop("kind", None))
+    kind = checks.one_of(kinds, f"the {what}'s kind", arguments.pop("kind", None))
     try:
         signature(kinds[kind]).bind(**arguments)
     except TypeError as error:  # Python's message names the argument

@@ -21,12 +21,11 @@ def binomial_interval(
     """
     trials = checks.count(trials, "trials")
     confidence = checks.real(confidence, "confidence", above=0, below=1)
-    successes = checks.data(successes, "successes").numpy()
-    whole = successes.size and (successes % 1 == 0).all()
-    if not whole or successes.min() < 0 or successes.max() > trials:
+    found = checks.data(successes, "successes").numpy()
+    if not found.size or (found % 1).any() or found.min() < 0 or found.max() > trials:
         raise ValueError(f"an interval needs 0..trials successes, got {successes} of {trials}")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    fraction, scale = successes / trials, 1 + z**2 / trials
+    fraction, scale = found / trials, 1 + z**2 / trials
     middle = (fraction + z**2 / (2 * trials)) / scale
     half = z / scale * np.sqrt(fraction * (1 - fraction) / trials + z**2 / (4 * trials**2))
     return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)

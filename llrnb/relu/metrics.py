@@ -30,6 +30,7 @@ def solution(problem: Problem, form: str = "relaxed") -> Solution:
     from llrnb.relu.programs import solve  # here, because cvxpy takes a second to import
 
     checks.instance(problem, Problem, "problem")
+    checks.one_of(("relaxed", "exact", "regularised"), "form", form)
     if form == "relaxed":
         parts = blocks(problem)
         run = relaxed_splitting(parts, problem.planted.outputs, noise_free=False, limit=_LIMIT)

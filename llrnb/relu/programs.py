@@ -56,7 +56,7 @@ def solve(
     """
     checks.instance(problem, Problem, "problem")
     one_of(Form, "form", form)
-    beta = checks.real(beta, "beta", above=0)
+    beta, solver = checks.real(beta, "beta", above=0), checks.text(solver, "solver")
     if solver not in cp.installed_solvers():
         raise SolverFailed(
             f"{solver} is not installed; cvxpy finds {', '.join(cp.installed_solvers())}"

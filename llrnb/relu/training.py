@@ -270,7 +270,10 @@ def weight_distance(
         inputs: the train inputs, shared or for each network.
     """
     inputs = _seen_by(network, params, inputs, "inputs")
-    planted = _seen_by(network, params, planted.mT, "planted").mT
+    planted = _seen_by(network, params, checks.tensor(planted, "planted").mT, "planted").mT
+    for name, values in {"inputs": inputs, "planted": planted}.items():
+        if not values.isfinite().all():  # NaN >= 0 is False, and has a pattern
+            raise ValueError(f"a distance needs finite {name}, got NaN or infinity")
     if network == "skip":
         return (params["alpha0"][:, None] * params["w0"] - planted.sum(dim=-1)).norm(dim=-1)
     vectors, goals = params["W"] * params["alpha"][:, None], planted
