@@ -165,7 +165,7 @@ def double(value: Tensor, name: str, *, finite: bool = True) -> Tensor:
     value = tensor(value, name).detach().to("cpu", torch.float64)
     if finite and not value.isfinite().all():
         bad = int((~value.isfinite()).sum())
-        raise ValueError(f"{name} needs finite numbers, got {bad} NaN or infinity")
+        raise ValueError(f"{name} needs finite numbers, got {bad} NaN or infinite")
     return value
 
 

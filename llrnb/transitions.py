@@ -45,7 +45,10 @@ def transition_point(
     7.5
     """
     samples, fractions = _sizes(samples), checks.array(fractions, "fractions", len(samples))
-    level = checks.real(level, "level", above=0)
+    return _point(samples, fractions, checks.real(level, "level", above=0))
+
+
+def _point(samples: np.ndarray, fractions: np.ndarray, level: float) -> float:
     rising = _nondecreasing(fractions)
     if rising[-1] < level:
         return float("inf")
@@ -66,7 +69,7 @@ def transition_interval(
     seed: int = 0,
 ) -> tuple[float, float]:
     """A bootstrap interval of the transition point: trials are drawn anew at every sample size."""
-    samples = _sizes(samples)
+    samples, level = _sizes(samples), checks.real(level, "level", above=0)
     recovered = _flags(recovered, len(samples))
     confidence = checks.real(confidence, "confidence", above=0, below=1)
     draws, rng = checks.count(draws, "draws"), np.random.default_rng(checks.seed(seed))
@@ -75,7 +78,7 @@ def transition_interval(
     for _ in range(draws):
         again = rng.integers(trials, size=(sizes, trials))
         fractions = np.take_along_axis(recovered, again, axis=1).mean(axis=1)
-        points.append(transition_point(samples, fractions, level))
+        points.append(_point(samples, fractions, level))
     # An end is a value that was drawn: between a number and infinity nothing can be interpolated.
     tail = (1 - confidence) / 2
     ends = np.quantile(points, [tail, 1 - tail], method="nearest")

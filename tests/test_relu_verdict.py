@@ -153,5 +153,5 @@ def test_a_wrong_word_is_named():
         recover(problem, "approx")
     with pytest.raises(ValueError, match="method needs one of auto, cvxpy, fast, got 'slow'"):
         recover(problem, method="slow")
-    with pytest.raises(ValueError, match="positive tolerance, got 0"):
+    with pytest.raises(ValueError, match="tolerance needs a finite number > 0, got 0"):
         recover(problem, tolerance=0.0)

@@ -1,6 +1,6 @@
 """What a preset asks for, in pieces: cells with keys, and the jobs that compute them."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
@@ -12,27 +12,36 @@ from llrnb import checks, store
 # Raise this when a change of the package changes any row: then no stored row counts as done.
 PHYSICS = 1
 
-_AMOUNT = partial(checks.real, least=0)
-# How arguments of cells and fields of presets are checked, by their annotations.
-KINDS = {
-    int: checks.count,
-    float: _AMOUNT,
-    str: checks.text,
-    int | None: lambda value, name: value if value is None else checks.count(value, name),
-    tuple[int, ...]: partial(checks.many, checks.count),
-    tuple[float, ...]: partial(checks.many, partial(checks.real, above=0)),
-    Mapping: checks.mapping,
-    Mapping[str, int]: lambda value, name: {
-        key: checks.count(part, f"{name}[{key!r}]")
-        for key, part in checks.mapping(value, name).items()
-    },
-}
+
+def _counts(value: object, name: str) -> dict[str, int]:
+    """A dict of counts."""
+    items = checks.mapping(value, name).items()
+    return {key: checks.count(part, f"{name}[{key!r}]") for key, part in items}
+
+
+def _or_none(check: Callable) -> Callable:
+    return lambda value, name: None if value is None else check(value, name)
 
 
 def _in_text(check: Callable) -> Callable:
     return lambda value, name: check(checks.meant(value), name)
 
 
+_counted, _rates = partial(checks.many, checks.count), partial(checks.real, above=0)
+# How arguments of cells and fields of presets are checked, by their annotations.
+KINDS = {
+    int: checks.count,
+    float: partial(checks.real, least=0),
+    str: checks.text,
+    int | None: _or_none(checks.count),
+    tuple[int, ...]: _counted,
+    tuple[float, ...]: partial(checks.many, _rates),
+    Sequence[int]: partial(_counted, fewest=0, least=0),
+    Sequence[float]: partial(checks.many, _rates),
+    Mapping: checks.mapping,
+    Mapping[str, int]: _counts,
+    Mapping[str, int] | None: _or_none(_counts),
+}
 # The values of a cell may come from a file; a name in it may look like a number.
 cell = checks.by_annotation(
     {kind: check if kind is str else _in_text(check) for kind, check in KINDS.items()}
