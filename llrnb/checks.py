@@ -14,6 +14,7 @@ from math import inf, prod
 from numbers import Integral, Real
 from operator import ge, gt, lt
 from sys import float_info
+from types import UnionType
 from typing import TypeVar, get_args
 
 import numpy as np
@@ -111,11 +112,10 @@ def sizes(value: object, name: str, axes: int = 1) -> tuple[int, ...]:
     return many(count, value, name)
 
 
-def instance(value: object, kind: type[T] | tuple[type, ...], name: str) -> T:
-    """An object of a class."""
+def instance(value: object, kind: type[T] | UnionType, name: str) -> T:
+    """An object of a class, or of one of several."""
     if not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        needed = " or ".join(one.__name__ for one in kinds)
+        needed = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
         raise TypeError(f"{name} needs to be a {needed}, got {came(value)}")
     return value
 
