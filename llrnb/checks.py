@@ -59,7 +59,7 @@ def real(
     """The number in a range that an argument is, as a float."""
     number = _number(value)
     limits = {">=": least, ">": above, "<": below}
-    limits = {sign: limit for sign, limit in limits.items() if limit is not None}
+    limits = {sign: limit for sign, limit in limits.items() if limit not in (None, inf)}
     fits = number is not None and (abs(number) <= float_info.max or (number == inf and not finite))
     if not (fits and all(_HOLDS[sign](number, limit) for sign, limit in limits.items())):
         needed = "a finite number" if finite else "a number"
