@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb.streams import rng
+
 Params = Mapping[str, Tensor]
 
 
@@ -106,15 +108,25 @@ class TanhNetwork:
 
     def init(self, std: float = 1e-10, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
+        return self.draw_params(self.stream("initial params", seed), std)
+
+    def draw_params(
+        self, stream: np.random.Generator, std: float = 1.0
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream of one's own."""
         if not (np.isfinite(std) and std >= 0):
             raise ValueError(f"an initialisation needs a finite std >= 0, got {std}")
-        key = (self.kernels, len(self.windows), self.entries, self.shared, self.bias, seed)
-        key += (1,) * self.output_bias
-        rng = np.random.default_rng([int(part) for part in key])
         return {
-            name: torch.from_numpy(np.asarray(std * rng.standard_normal(shape)))
+            name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
             for name, shape in self.shapes.items()
         }
+
+    def stream(self, role: str, seed: int) -> np.random.Generator:
+        """The stream of a role (`llrnb.streams`) for this architecture."""
+        return rng(
+            role, kernels=self.kernels, windows=len(self.windows), entries=self.entries,
+            shared=self.shared, bias=self.bias, output_bias=self.output_bias, seed=seed,
+        )  # fmt: skip
 
     def neuron_weights(self, params: Params) -> Float[Tensor, "neuron input"]:
         """Each neuron's input weights as a vector over all inputs, zero outside its window.

@@ -17,11 +17,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llrnb.provenance import PHYSICS
+
 _KEY, _PROVENANCE = b"llrnb.key", b"llrnb.provenance"
 
 
 class DamagedRows(Exception):
     """A file that is not the whole of the rows that it should hold."""
+
+
+class OldRows(Exception):
+    """A published table of another version of the physics."""
 
 
 class FolderInUse(Exception):
@@ -134,7 +140,13 @@ def publish(path: Path, table: pd.DataFrame, manifest: Mapping) -> None:
     with _renamed_when_whole(path) as temporary:
         table.to_parquet(temporary, index=False, compression="zstd")
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    whole = {**manifest, "rows": len(table), "columns": list(table.columns), "sha256": digest}
+    whole = {
+        "physics": PHYSICS,
+        **manifest,
+        "rows": len(table),
+        "columns": list(table.columns),
+        "sha256": digest,
+    }
     with _renamed_when_whole(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
@@ -145,12 +157,28 @@ def published(path: Path) -> tuple[pd.DataFrame, dict]:
     Raises:
         FileNotFoundError: one of the two is missing.
         DamagedRows: the table is not the one that the manifest describes.
+        OldRows: it is of another version of the physics, and not in the folder's list of such
+            tables, `stale.txt`.
     """
     manifest = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    if manifest.get("physics") != PHYSICS and path.stem not in stale(path.parent):
+        raise OldRows(
+            f"{path} needs rows of version {PHYSICS} of the physics, got {manifest.get('physics')}"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != manifest["sha256"]:
         raise DamagedRows(f"{path} needs the hash {manifest['sha256']}, got {digest}")
     return pd.read_parquet(path), manifest
+
+
+def stale(folder: Path) -> set[str]:
+    """The names of a folder's tables that are known to be of an older version of the physics.
+
+    They stand in its file `stale.txt`, one a line, until they are computed anew.
+    """
+    names = folder / "stale.txt"
+    lines = names.read_text("utf-8").splitlines() if names.exists() else []
+    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
 
 
 @contextmanager

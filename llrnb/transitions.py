@@ -5,6 +5,8 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from llrnb.streams import rng
+
 
 def binomial_interval(
     successes: Int[np.ndarray, "..."] | int, trials: int, confidence: float = 0.95
@@ -60,11 +62,11 @@ def transition_interval(
     seed: int = 0,
 ) -> tuple[float, float]:
     """A bootstrap interval of the transition point: trials are drawn anew at every sample size."""
-    rng = np.random.default_rng(seed)
+    stream = rng("bootstrap of transitions", seed=seed)
     sizes, trials = recovered.shape
     points = []
     for _ in range(draws):
-        again = rng.integers(trials, size=(sizes, trials))
+        again = stream.integers(trials, size=(sizes, trials))
         fractions = np.take_along_axis(recovered, again, axis=1).mean(axis=1)
         points.append(transition_point(samples, fractions, level))
     # An end is a value that was drawn: between a number and infinity nothing can be interpolated.

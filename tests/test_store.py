@@ -125,3 +125,28 @@ def test_a_published_table_is_the_one_that_its_manifest_describes(tmp_path):
     os.remove(path)
     with pytest.raises(FileNotFoundError):
         store.published(path)
+
+
+def test_a_published_table_of_another_version_is_refused_unless_it_is_listed(tmp_path):
+    path = tmp_path / "fig.parquet"
+    store.publish(path, ROWS, {"physics": store.PHYSICS - 1})
+    with pytest.raises(store.OldRows, match=f"version {store.PHYSICS} .*, got {store.PHYSICS - 1}"):
+        store.published(path)
+    (tmp_path / "stale.txt").write_text("# older\nfig-2\n")
+    with pytest.raises(store.OldRows):
+        store.published(path)
+    (tmp_path / "stale.txt").write_text("# older\nfig\n")
+    assert len(store.published(path)[0]) == 2
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    del manifest["physics"]
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+    (tmp_path / "stale.txt").unlink()
+    with pytest.raises(store.OldRows, match="got None"):
+        store.published(path)
+
+
+def test_the_list_of_stale_tables_names_the_older_ones_and_no_others():
+    data = Path(__file__).parents[1] / "book" / "data"
+    manifests = {path.stem: json.loads(path.read_text()) for path in data.glob("*.json")}
+    older = {name for name, about in manifests.items() if about["physics"] != store.PHYSICS}
+    assert store.stale(data) == older

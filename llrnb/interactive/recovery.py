@@ -8,6 +8,7 @@ import pandas as pd
 from llrnb import transitions
 from llrnb.interactive.explorer import Choice, Explorer, State
 from llrnb.interactive.marks import INK, axis, band, line, panel, probed, rounded
+from llrnb.streams import rng
 
 _BEST = "best at each n"
 _LOWEST = 1e-13  # of the axis of errors
@@ -49,7 +50,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     by_size = rows.sort_values("trial").groupby("samples")
     errors = np.stack([group.to_numpy() for _, group in by_size["test_error"]])
     trials = errors.shape[1]
-    draws = np.random.default_rng(0).integers(trials, size=(1000, trials))
+    draws = rng("bootstrap of means").integers(trials, size=(1000, trials))
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(errors[:, draws].mean(axis=2), [0.025, 0.975], axis=1)
     successes = by_size["relative_error"].apply(lambda error: int((error < 1e-4).sum()))

@@ -154,11 +154,10 @@ def stream(
     inputs, outputs = checked_data(net, inputs, outputs)
     if count < 1:
         raise ValueError(f"a fit needs at least 1 start, got {count}")
-    key = (net.kernels, len(net.windows), net.entries, net.shared, net.bias, net.output_bias, seed)
-    rng = np.random.default_rng([int(part) for part in key])
+    source = net.stream("search starts", seed)
     scale = sizes(net, inputs, outputs)
     while True:
-        drawn = _unpack(net, _STD * rng.standard_normal((count, net.parameter_count)))
+        drawn = _unpack(net, _STD * source.standard_normal((count, net.parameter_count)))
         yield {name: value * scale[name] for name, value in drawn.items()}
 
 

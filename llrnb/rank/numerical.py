@@ -10,6 +10,7 @@ from torch import Tensor
 from llrnb.networks import Params
 from llrnb.rank.checks import double, double_params
 from llrnb.rank.tangent import Model, tangent_matrix
+from llrnb.streams import rng
 
 # What separates a rank from rounding by so much is convincing: 8 of 16 digits may be lost in the
 # tangent functions' own resemblance, and 3 are kept between the last one and the rounding.
@@ -112,10 +113,10 @@ def generic_inputs(
     """
     parameters = sum(value.numel() for value in double_params(params).values())
     most = parameters + parameters // 20 + 16
-    stream = torch.Generator().manual_seed(0)
+    stream = rng("generic inputs")
     for power in count(3):
         samples = min(2 * 4**power, most)
-        inputs = torch.randn(samples, *shape, generator=stream, dtype=torch.float64)
+        inputs = torch.from_numpy(stream.standard_normal((samples, *shape)))
         if samples == most:
             return inputs
         if 2 * matrix_rank(tangent_matrix(model, params, inputs)).rank <= samples:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linprog, nnls
 
 from llrnb.relu.planted import Planted, one_of
+from llrnb.streams import rng
 
 Network = Literal["plain", "skip", "normalised"]
 MADE_FOR = {"plain": "relu", "skip": "linear", "normalised": "normalised"}
@@ -184,10 +185,10 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
             f"{samples} samples of {dim} inputs have at most {cones} patterns, one for each "
             f"planted neuron, got {planted.neurons} neurons"
         )
-    rng = np.random.default_rng([samples, dim, seed, 1])
+    stream = rng("sampled patterns", samples=samples, inputs=dim, seed=seed)
     include = None if network == "skip" else planted.weights
     count = max(samples, 50) if patterns is None else patterns
-    drawn, support = sample_patterns(planted.inputs, count, rng, include)
+    drawn, support = sample_patterns(planted.inputs, count, stream, include)
     uniform = drawn.all(axis=0)
     # A direction whose pattern is empty, turned round, has the all-ones pattern.
     all_ones = bool(uniform.any() or not drawn.any(axis=0).all() or has_all_ones(planted.inputs))

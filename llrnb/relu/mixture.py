@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import log_ndtr
 
+from llrnb.streams import rng
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -58,9 +60,8 @@ class Mixture:
     def draw(self, seed: int = 0) -> Float[np.ndarray, "sample input"]:
         """Samples: the first half around μ_1, the second around μ_2."""
         dim = self.means.shape[0]
-        noise = np.random.default_rng([self.samples, dim, seed]).standard_normal(
-            (self.samples, dim)
-        )
+        stream = rng("mixture noise", samples=self.samples, inputs=dim, seed=seed)
+        noise = stream.standard_normal((self.samples, dim))
         return np.repeat(self.means.T, self.samples // 2, axis=0) + noise / self.precision
 
     def separated(self, inputs: Float[np.ndarray, "sample input"]) -> bool:
@@ -82,7 +83,7 @@ def unit_means(dim: int, seed: int = 0) -> Float[np.ndarray, "input 2"]:
     """
     if dim < 2:
         raise ValueError(f"two random means need at least 2 inputs, got {dim}")
-    means = np.random.default_rng([dim, seed]).standard_normal((dim, 2))
+    means = rng("mixture means", inputs=dim, seed=seed).standard_normal((dim, 2))
     return means / np.linalg.norm(means, axis=0)
 
 

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb.streams import rng
 from llrnb.training import check_device, progress
 from llrnb.training.optimizers import GradientDescent, check_bounds
 from llrnb.training.outcome import History
@@ -172,7 +173,7 @@ def train_relu(
 def initial_relu(
     network: str, input_dim: int, width: int, *, seed: int = 0
 ) -> dict[str, Float[Tensor, "..."]]:
-    """Every parameter uniform in ±1/sqrt(fan_in), from a stream keyed by [width, input_dim, seed].
+    """Every parameter uniform in ±1/sqrt(fan_in), from a stream keyed by width, input_dim and seed.
 
     The fan-in is input_dim for `W` and `w0`, width for `alpha`, and 1 for `alpha0`; `gamma` is 1.
     Networks of different kinds start with the same neurons.
@@ -186,12 +187,12 @@ def initial_relu(
             f"a network needs at least 1 input and a width of at least 1, "
             f"got {input_dim} inputs and width {width}"
         )
-    rng = np.random.default_rng([width, input_dim, seed])
+    stream = rng("ReLU initial params", width=width, inputs=input_dim, seed=seed)
     drawn = {
-        "W": rng.uniform(-1, 1, (input_dim, width)) / sqrt(input_dim),
-        "alpha": rng.uniform(-1, 1, width) / sqrt(width),
-        "w0": rng.uniform(-1, 1, input_dim) / sqrt(input_dim),
-        "alpha0": np.asarray(rng.uniform(-1, 1)),
+        "W": stream.uniform(-1, 1, (input_dim, width)) / sqrt(input_dim),
+        "alpha": stream.uniform(-1, 1, width) / sqrt(width),
+        "w0": stream.uniform(-1, 1, input_dim) / sqrt(input_dim),
+        "alpha0": np.asarray(stream.uniform(-1, 1)),
         "gamma": np.ones(width),
     }
     return {name: torch.from_numpy(drawn[name]) for name in NETWORKS[network]}

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -13,8 +12,9 @@ from llrnb.deep import DeepNetwork
 from llrnb.descriptions import describe_network, network_from
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
+from llrnb.streams import rng
 from llrnb.sweep.plan import Cell
-from llrnb.targets import draw, generic_target, paper_target
+from llrnb.targets import draw_inputs, generic_target, paper_target
 
 RECOVERED, EXACT = 1e-4, 1e-10  # relative test errors, of the paper's criterion and of a strict one
 
@@ -130,11 +130,12 @@ def limit_cell(
     wide = network_from({**network, "kernels": kernels * multiple})
     seeds = range(trials)
     truths = [truth_of(target, narrow, trial) for trial in seeds]
-    inputs = torch.stack([_inputs(narrow, samples, trial) for trial in seeds])
+    dim = narrow.input_dim
+    inputs = torch.stack([draw_inputs(samples, dim, trial) for trial in seeds])
     outputs = torch.stack([truth(x) for truth, x in zip(truths, inputs, strict=True)])
-    outputs = outputs + noise * torch.stack([_noise(samples, trial) for trial in seeds])
+    outputs = outputs + noise * torch.stack([_noise(samples, dim, trial) for trial in seeds])
     attempts = STRATEGIES[strategy](wide, inputs, outputs, list(seeds), **options)
-    test_inputs = _inputs(narrow, test_samples, 0)
+    test_inputs = draw_inputs(test_samples, dim, role="test inputs")
     rows = []
     for trial, (attempt, truth) in enumerate(zip(attempts, truths, strict=True)):
         goal = truth(test_inputs)
@@ -183,7 +184,8 @@ def truth_of(target: str, narrow: TanhNetwork, trial: int) -> Callable[[Tensor],
     if target not in teachers:
         known = ["paper", "generic", *teachers]
         raise ValueError(f"the target needs to be one of {known}, got {target!r}")
-    net, params = teachers[target], teachers[target].init(seed=trial)
+    net = teachers[target]
+    params = net.draw_params(net.stream("deep target params", trial))
     return torch.vmap(lambda x: net(params, x))
 
 
@@ -198,11 +200,6 @@ def recovered_shares(table: pd.DataFrame, column: str = "recovered") -> pd.DataF
     return groups.agg(trials="size", value="mean").reset_index()
 
 
-def _inputs(narrow: TanhNetwork, samples: int, trial: int) -> Tensor:
-    """The inputs of `llrnb.targets.draw`."""
-    return draw(generic_target(narrow), samples, trial)[0]
-
-
-def _noise(samples: int, trial: int) -> Tensor:
-    rng = np.random.default_rng([samples, trial, 1])
-    return torch.from_numpy(rng.standard_normal(samples))
+def _noise(samples: int, inputs: int, trial: int) -> Tensor:
+    stream = rng("noise", samples=samples, inputs=inputs, seed=trial)
+    return torch.from_numpy(stream.standard_normal(samples))

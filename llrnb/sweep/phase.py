@@ -15,6 +15,7 @@ from llrnb.relu.arrangements import pose
 from llrnb.relu.isometry import isometry
 from llrnb.relu.planted import data_matrix, plant
 from llrnb.relu.verdict import recover
+from llrnb.streams import rng
 from llrnb.sweep.plan import Cell
 
 NOT_RUN = "not run"
@@ -128,8 +129,9 @@ def phase_cell(
         )
         for trial in range(trials)
     ]  # fmt: skip
+    key = {"samples": samples, "inputs": dim}
     fresh = [
-        data_matrix(samples, dim, data, np.random.default_rng([samples, dim, trial, 2]))
+        data_matrix(samples, dim, data, rng("planted test inputs", **key, seed=trial))
         for trial in range(trials)
     ]
     found = tasks[task](planted, fresh, network=network, form=form, steps=steps)

@@ -8,9 +8,7 @@ from typing import Protocol, runtime_checkable
 import pandas as pd
 
 from llrnb import store
-
-# Raise this when a change of the package changes any row: then no stored row counts as done.
-PHYSICS = 1
+from llrnb.provenance import PHYSICS
 
 # A job of less would lose too much of its time on starting a kernel.
 _SECONDS_PER_JOB = 60.0

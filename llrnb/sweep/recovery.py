@@ -18,7 +18,7 @@ from llrnb.descriptions import (
 )
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.sweep.plan import Cell
-from llrnb.targets import Target, draw
+from llrnb.targets import Target, draw, draw_test
 from llrnb.training import GradientDescent, Optimizer, train
 
 # Of one neuron, sample and step, on one core; only the order of the jobs and the ETA rest on it.
@@ -179,7 +179,7 @@ def train_cell(
         steps=result.steps.numpy(),
         status=[str(status) for status in result.status],
     )
-    test_set = draw(planted, test_samples)
+    test_set = draw_test(planted, test_samples)
     if not record_at:
         return _with_errors(rows, net, result.params, result.loss, test_set)
     looks = [
