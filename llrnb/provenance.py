@@ -21,9 +21,17 @@ def here(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return {
         "processor": processor(),
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in packages},
+        **{package: version(package) for package in packages},
         "commit": commit(),
     }
+
+
+def version(package: str) -> str:
+    """The installed version of a package; "unknown" if it is only a folder on the path."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 @contextmanager
