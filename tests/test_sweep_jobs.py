@@ -62,3 +62,46 @@ def test_without_a_folder_nothing_is_stored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep.compute_cells(lambda: pd.DataFrame({"samples": [1]}), [{}])
     assert not list(tmp_path.iterdir())
+
+
+def test_cells_that_stand_twice_are_refused():
+    with pytest.raises(ValueError, match="need to be different, got one twice: {'samples': 6}"):
+        sweep.compute_cells(lambda samples: None, [{"samples": 6}, {"samples": 6}])
+
+
+def test_a_cell_that_is_read_under_another_label_has_its_own(tmp_path):
+    made = []
+
+    def compute(samples, variant=""):
+        made.append(samples)
+        return pd.DataFrame({"variant": [variant], "samples": [samples]})
+
+    def labels_of(cell):
+        return {"variant": cell["variant"]}
+
+    for variant in ("first", "second"):
+        cells = [{"samples": 6, "variant": variant}]
+        table = sweep.compute_cells(compute, cells, tmp_path, labels_of=labels_of)
+        assert table["variant"].tolist() == [variant]
+    assert made == [6]
+    preset = Labelled(("third", "fourth"))
+    assert sweep.collect(preset, tmp_path)["variant"].tolist() == ["third", "fourth"]
+    assert sweep.launch(preset, tmp_path)["variant"].tolist() == ["third", "fourth"]
+
+
+class Labelled:
+    """One cell under several names."""
+
+    notebook, along = "phase", "samples"
+
+    def __init__(self, variants):
+        self.variants = variants
+
+    def cells(self):
+        return [
+            sweep.Cell({"samples": 6, "variant": name}, 1.0, {"variant": name})
+            for name in self.variants
+        ]
+
+    def compute(self, **cell):
+        raise AssertionError("it is stored")

@@ -136,6 +136,29 @@ def test_shares_are_those_of_the_table(table):
     assert value == sum(near["relative_error"] < 1e-4) / 4
 
 
+def test_repeats_are_refused_and_labels_change_no_key():
+    with pytest.raises(ValueError, match=r"sample sizes of CNN need to be different, got \[6, 6\]"):
+        replace(TINY, samples={"CNN": (6, 6), "fully connected": ()})
+    first, named = (preset.cells()[0] for preset in (TINY, replace(TINY, variant="a")))
+    assert first.key == named.key and named.labels == {"variant": "a", "family": "CNN"}
+    other = replace(TINY, multiple=4).cells()[0]
+    assert other.key != first.key
+
+
+def test_a_family_is_that_of_the_network():
+    cell = TINY.cells()[-1].parameters
+    assert sweep.Limit.labels_of({**cell, "family": None})["family"] == "fully connected"
+    with pytest.raises(ValueError, match="needs to be 'fully connected', got 'CNN'"):
+        sweep.limit_cell(**{**cell, "family": "CNN"})
+
+
+def test_shares_keep_noises_apart_and_refuse_a_trial_twice(table):
+    share = sweep.recovered_shares(pd.concat([table, table.assign(noise=0.1, recovered=False)]))
+    assert len(share) == 8 and set(share.loc[share["noise"] > 0, "value"]) == {0.0}
+    with pytest.raises(ValueError, match="each trial needs one row"):
+        sweep.recovered_shares(pd.concat([table, table]))
+
+
 def test_an_unknown_strategy_or_target_is_refused():
     with pytest.raises(ValueError, match="the strategy needs to be one of .*, got 'guess'"):
         sweep.run(replace(TINY, strategy="guess"))
