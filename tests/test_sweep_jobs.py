@@ -1,5 +1,6 @@
 """The notebooks of llrnb/jobs: every kind of job stores what its preset computes."""
 
+import json
 from functools import partial
 
 import pandas as pd
@@ -38,6 +39,23 @@ def test_a_job_stores_the_rows_that_its_preset_computes(notebook, tmp_path):
     for cell in job.cells:
         stored = store.read(tmp_path, cell.key)
         pd.testing.assert_frame_equal(stored, preset.compute(**cell.parameters), check_exact=True)
+
+
+def test_a_run_from_a_file_has_its_own_labels_and_a_single_look_is_the_last(tmp_path):
+    config = {
+        "network": {"kind": "fully connected", "input_dim": 5, "width": 6},
+        "target": {"kind": "paper"}, "samples": [6], "learning_rates": [0.1], "trials": 2,
+        "steps": 30, "looks": 1, "variant": None, "family": None,
+        "folder": str(tmp_path), "summary": str(tmp_path / "summary.json"),
+    }  # fmt: skip
+    driver.run_notebook("recovery", config, str(tmp_path / "run.ipynb"))
+    (row,) = json.loads((tmp_path / "summary.json").read_text())
+    labels = {"variant": "", "family": "fully connected", "multiple": 2}
+    assert {name: row[name] for name in labels} == labels
+    assert row["trials"] == 2 and row["samples"] == 6
+    (key,) = store.held(tmp_path)
+    parameters = store.parameters(tmp_path, key)
+    assert sweep.key_of(parameters, labels) == key  # whoever has the file can check it
 
 
 def test_every_kind_of_job_is_tested():
