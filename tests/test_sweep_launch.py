@@ -298,8 +298,9 @@ def test_a_killed_worker_is_noted_with_the_likely_cause(tmp_path, inline):
 
 def test_a_local_cluster_whose_sweep_is_interrupted_ends_at_once():
     client = driver._LocalClient(driver.local_workers(1, "cpu"))
-    client.client.submit(time.sleep, 600, pure=False)
+    busy = client.client.submit(time.sleep, 600, pure=False)  # a future that is kept is run
     wait_for(lambda: any(client.client.processing().values()))
+    assert not busy.done()
     start = time.monotonic()
     client.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert time.monotonic() - start < 2
