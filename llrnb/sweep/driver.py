@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -412,7 +413,7 @@ def _client(scheduler: str | None, workers: int | None, device: str):
     if scheduler is not None:
         try:
             return distributed.Client(scheduler, timeout=_PATIENCE)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of many kinds, by what is wrong with the address
             raise SweepFailed(f"no scheduler answers at {scheduler}: {error}") from None
     return _LocalClient(local_workers(workers, device))
 
@@ -437,7 +438,12 @@ class _LocalClient:
     def __enter__(self):
         return self.client
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, kind, *exception) -> None:
+        if kind is not None:  # nobody waits for what the workers are doing
+            for nanny in self.cluster.workers.values():
+                nanny.auto_restart = False
+                with suppress(OSError, AttributeError, TypeError):  # it may not live
+                    os.kill(nanny.pid, signal.SIGKILL)
         self.client.close()
         self.cluster.close()
 
