@@ -29,8 +29,8 @@ test: .venv/installed  ## lint, unit tests, notebooks against their stored outpu
 	$(BIN)/ruff format --check .
 # Two processes with one thread each: two with two threads each wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore tests/test_browser.py --ignore tests/test_pages.py -n 2 --dist loadscope
-# Strict: the text and tables that a notebook prints must equal the stored ones, and a warning on stderr is a
-# difference. Pictures are not compared (nbval skips image/png), for their bytes differ between machines.
+# Strict: a notebook must print the stored text and tables, number by number (tools/compare.py), and a warning on
+# stderr is a difference. Pictures are not compared (nbval skips image/png), for their bytes differ between machines.
 	OMP_NUM_THREADS=1 $(BIN)/pytest book --nbval --nbval-current-env -n 2 --dist loadscope
 	rm -rf _build/strict
 	$(BIN)/jupyter-book build . -W -n --keep-going --path-output _build/strict

@@ -148,7 +148,7 @@ def _apart(old, new, within, place: str = "", alike: Sequence[Decimal] = ()) -> 
         for number, pair in enumerate(zip(old, new, strict=True)):
             yield from _apart(*pair, within, f"{place} {number}", alike)
     elif isinstance(old, Decimal):
-        if abs(old - new) > _allowed(within) * _unit(old, new, alike or (old, new)):
+        if old != new and abs(old - new) > _allowed(within) * _unit(old, new, alike or (old, new)):
             yield f"{place}: {old} became {new}"
     elif isinstance(old, str):
         yield from (f"{place}, {found}" for found in differences(old, new, within))
