@@ -1,0 +1,152 @@
+"""The rank of a matrix by its singular values, and how clear of rounding it is."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llrnb.rank.checks import double
+from llrnb.rank.rounding import EPS
+
+Verdict = Literal["convincing", "at least", "undecided"]
+_CLEAR_BY = 1e3  # what separates a rank from rounding by so much is convincing
+
+
+@dataclass(frozen=True)
+class NumericalRank:
+    """What singular values say about a rank: evidence, not a proof.
+
+    Attributes:
+        rank: number of singular values above the cut.
+        singular_values: in descending order, of the matrix with its columns scaled to norm 1; a
+            column of much rounding is scaled down until its rounding is no more than the others'.
+        cut: the largest value that rounding may have produced.
+        gap: the smallest value above the cut over the larger of the cut and the next value;
+            inf for rank 0.
+        verdict: "convincing"; "at least", if more inputs may raise it; or "undecided".
+        reason: of the verdict, in words.
+    """
+
+    rank: int
+    singular_values: Float[Tensor, " value"]
+    cut: float
+    gap: float
+    verdict: Verdict
+    reason: str
+
+    @property
+    def convincing(self) -> bool:
+        """Whether nothing that was tried casts doubt on the rank."""
+        return self.verdict == "convincing"
+
+    @property
+    def at_least(self) -> int:
+        """Number of singular values of 1,000 times the cut: these are not rounding."""
+        clear = self.singular_values >= _CLEAR_BY * self.cut
+        return int((clear & (self.singular_values > 0)).sum())
+
+    def doubted(self, verdict: Verdict, reason: str) -> "NumericalRank":
+        """The same with another verdict."""
+        return replace(self, verdict=verdict, reason=reason)
+
+
+def matrix_rank(
+    matrix: Float[Tensor, "row column"], errors: Float[Tensor, "way row column"] | None = None
+) -> NumericalRank:
+    """The numerical rank of a matrix in float64, whatever the scales of its columns.
+
+    Of a tangent matrix it is the empirical rank (Def. 6). The cut is
+    max(rows, columns) * 2^-52 * (largest singular value), or 4 times the norm of the errors where
+    that is more. Convincing is a rank with a gap of 1,000; if it is not full, the smallest value
+    must also lie nearer to the largest than to the cut, on a logarithmic scale. A value that is
+    one such step further down would then be seen: a copy of a neuron at a distance d brings values
+    of the orders d, d^2, ....
+
+    Args:
+        matrix: any real matrix.
+        errors: matrices of the size of its errors; by default those of its floating-point type.
+
+    Raises:
+        TypeError: entries that are not real floats.
+        ValueError: not a matrix, or NaN or infinite entries.
+
+    >>> matrix_rank(torch.tensor([[1e-20, 1.0], [1e-20, 2.0]], dtype=torch.float64)).rank
+    2
+    """
+    stored = matrix
+    matrix = double(matrix, "the matrix")
+    if matrix.ndim != 2:
+        raise ValueError(f"a rank needs a matrix, got shape {tuple(matrix.shape)}")
+    found = _counted(matrix, errors)
+    if stored.dtype == torch.float64:
+        return found
+    stream = torch.Generator().manual_seed(0)
+    half = torch.rand(matrix.shape, generator=stream, dtype=torch.float64) - 0.5
+    return within_digits(found, matrix, half[None] * matrix * torch.finfo(stored.dtype).eps)
+
+
+def within_digits(found: NumericalRank, matrix: Tensor, errors: Tensor) -> NumericalRank:
+    """Undecided, if errors of the last stored digit would leave a smaller rank."""
+    rank = _counted(matrix, errors).rank
+    if not found.convincing or rank >= found.rank:
+        return found
+    return found.doubted(
+        "undecided", f"{found.rank} for the stored digits, {rank} within their last digit"
+    )
+
+
+def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
+    matrix, errors = scaled(matrix, errors)
+    values = torch.linalg.svdvals(matrix)
+    largest = float(values[0]) if len(values) else 0.0
+    noise = _norm(errors)
+    cut = max(max(matrix.shape) * EPS * largest, 4 * noise)
+    rank = int((values > cut).sum())
+    rest = max(cut, float(values[rank])) if rank < len(values) else cut
+    smallest = float(values[rank - 1]) if rank else 0.0
+    gap = smallest / rest if rank else float("inf")
+    if rank and gap < _CLEAR_BY:
+        verdict = "undecided", f"a gap of {gap:.0f} does not tell the rank from rounding"
+    elif 0 < rank < min(matrix.shape) and smallest**2 < rest * largest:
+        verdict = "undecided", "the values fall so far that more may lie below rounding"
+    elif (
+        len(errors)
+        and rank < len(values)
+        and float(values[rank]) > 2 * max(noise, 4 * EPS * largest)
+    ):
+        verdict = "undecided", "a value below the cut is larger than the rounding that was measured"
+    else:
+        verdict = "convincing", "the singular values are clear of rounding"
+    return NumericalRank(rank, values, cut, gap, *verdict)
+
+
+def scaled(matrix: Tensor, errors: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Every column divided by its norm; where its errors exceed those of float64, by more.
+
+    By so much that the errors become those of float64. Zero columns stay.
+    """
+    errors = matrix.new_zeros(0, *matrix.shape) if errors is None else errors
+    if not matrix.numel():
+        return matrix, errors
+    largest = torch.cat([matrix[None], errors]).abs().amax((0, 1))  # so that no norm overflows
+    unit = torch.where(largest > 0, largest, 1.0)
+    matrix, errors = matrix / unit, errors / unit
+    length = torch.cat([matrix[None], errors / (max(matrix.shape) * EPS)]).norm(dim=1).amax(0)
+    unit = torch.where(length > 0, length, 1.0)
+    return matrix / unit, errors / unit
+
+
+def _norm(errors: Float[Tensor, "way row column"]) -> float:
+    """The spectral norm of the matrices below each other, by the power method."""
+    stacked = errors.flatten(0, 1)
+    if not stacked.numel():
+        return 0.0
+    stream = torch.Generator().manual_seed(0)
+    vector = torch.randn(stacked.shape[1], generator=stream, dtype=torch.float64)
+    length = 0.0
+    for _ in range(12):
+        vector = stacked.mT @ (stacked @ (vector / vector.norm().clamp_min(1e-300)))
+        length = float(vector.norm())
+    return length**0.5
