@@ -33,15 +33,7 @@ def repeated(rank: int, inputs: Tensor) -> Doubt:
     distinct = len(torch.unique((flat / unit).round(), dim=0))
     if rank < distinct:
         return None
-    return "at least", f"the rank is the number of distinct inputs, {distinct}"
-
-
-def rarely_on(tangent: Tensor) -> Doubt:
-    """Columns that are not zero at a few inputs only, as of a ReLU that is nearly always off."""
-    on = (tangent != 0).sum(0)
-    if ((on > 0) & (on < 4)).any() and len(tangent) >= 16:
-        return "at least", "some derivatives are not zero at 3 inputs or fewer"
-    return None
+    return "at least", f"{rank} on {distinct} distinct inputs, so at least {rank} for the model"
 
 
 def underived(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> Doubt:
@@ -54,10 +46,7 @@ def underived(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> 
         size = float(value.square().mean().sqrt())
         steps = {h * s for h in (2.0**-17, 2.0**-26) for s in (1.0, size) if s}
         if all(_differs(model, params, inputs, name, step * along, slope * step) for step in steps):
-            return (
-                "undecided",
-                f"the derivatives by {name!r} are not those of the output: detached?",
-            )
+            return "undecided", f"the derivatives by {name!r} are not those of the output"
     return None
 
 
@@ -70,6 +59,48 @@ def _differs(
     change, size = (ahead - behind) / 2, ahead.abs() + behind.abs()
     off = (change - expected).abs() > 0.01 * (change.abs() + expected.abs()) + 64 * EPS * size
     return bool(off.double().mean() > 0.25)
+
+
+def _outputs(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, " sample"]:
+    return torch.vmap(model, in_dims=(None, 0))(params, inputs).double()
+
+
+def out_of_scale(model: Model, params: Params, inputs: Tensor, found: NumericalRank) -> Doubt:
+    """Tiny or huge numbers hide tangent functions: brought to order 1, they raise the rank."""
+    moderate = {name: _moderate(value) for name, value in params.items()}
+    points = _moderate(inputs)
+    if torch.equal(points, inputs) and all(
+        torch.equal(moderate[name], value) for name, value in params.items()
+    ):
+        return None
+    tangent = tangent_matrix(model, moderate, points)
+    rank = matrix_rank(tangent[tangent.isfinite().all(1)]).at_least
+    if rank <= found.rank:
+        return None
+    return "at least", f"with tiny and huge numbers brought to order 1, the rank is {rank}"
+
+
+def _moderate(values: Tensor) -> Tensor:
+    """Rows that are tiny or huge as a whole, times a power of two that brings them to order 1.
+
+    So equal, opposite and proportional rows stay so.
+    """
+    rows = values.reshape(len(values) if values.ndim else 1, -1)
+    exponent = rows.abs().amax(1).frexp().exponent.double().clamp(-1000, 1000)
+    exponent = torch.where(exponent.abs() > 12, exponent, 0.0)
+    return (rows * 2.0 ** -exponent[:, None]).reshape(values.shape)
+
+
+def unseen(
+    model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
+    found: NumericalRank,
+) -> Doubt:  # fmt: skip
+    """What the inputs do not show: parameters that are off, and what other inputs add."""
+    return (
+        switched_off(model, params, inputs, tangent)
+        or rarely_on(tangent)
+        or fresh(model, params, inputs, tangent, errors, found)
+    )
 
 
 def switched_off(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> Doubt:
@@ -91,28 +122,12 @@ def switched_off(model: Model, params: Params, inputs: Tensor, tangent: Tensor) 
     return None
 
 
-def out_of_scale(model: Model, params: Params, inputs: Tensor, found: NumericalRank) -> Doubt:
-    """Tiny or huge parameters hide tangent functions: brought to order 1, they raise the rank.
-
-    Each is replaced by its mantissa, which keeps equal ones equal, opposite ones opposite, and
-    zeros zero.
-    """
-    moderate = {
-        name: torch.where(
-            (value.abs() > 2.0**-12) & (value.abs() < 2.0**12), value, value.frexp().mantissa
-        )
-        for name, value in params.items()
-    }
-    if all(torch.equal(moderate[name], value) for name, value in params.items()):
-        return None
-    rank = matrix_rank(tangent_matrix(model, moderate, inputs)).at_least
-    if rank <= found.rank:
-        return None
-    return "at least", f"with tiny and huge parameters brought to order 1, the rank is {rank}"
-
-
-def _outputs(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, " sample"]:
-    return torch.vmap(model, in_dims=(None, 0))(params, inputs).double()
+def rarely_on(tangent: Tensor) -> Doubt:
+    """Columns that are not zero at a few inputs only, as of a ReLU that is nearly always off."""
+    on = (tangent != 0).sum(0)
+    if ((on > 0) & (on < 4)).any() and len(tangent) >= 16:
+        return "at least", "some derivatives are not zero at 3 inputs or fewer"
+    return None
 
 
 def fresh(

@@ -41,8 +41,9 @@ def numerical_rank(
     >>> found = numerical_rank(net, net.init(std=1.0))
     >>> found.rank, found.verdict
     (7, 'convincing')
-    >>> numerical_rank(net, net.init(std=1.0), torch.randn(3, 5).repeat(4, 1)).reason
-    'the rank is the number of distinct inputs, 3'
+    >>> found = numerical_rank(net, net.init(std=1.0), torch.randn(3, 5).repeat(4, 1))
+    >>> found.rank, found.verdict, found.reason
+    (3, 'at least', '3 on 3 distinct inputs, so at least 3 for the model')
     """
     if inputs is not None:
         return _judged(model, params, inputs)
@@ -60,7 +61,7 @@ def _judged(model: Model, params: Params, inputs: Tensor) -> NumericalRank:
     wide, points = double_params(params), double(inputs, "inputs")
     tangent, errors = measured(model, wide, points)
     found = matrix_rank(tangent, errors)
-    digits = last_digits(model, params, inputs, tangent)
+    digits = last_digits(model, params, [inputs], tangent)
     if digits is not None:
         found = within_digits(found, tangent, digits)
     if not found.convincing:
@@ -69,10 +70,8 @@ def _judged(model: Model, params: Params, inputs: Tensor) -> NumericalRank:
     if not doubt and found.rank < tangent.shape[1]:
         doubt = (
             doubts.repeated(found.rank, points)
-            or doubts.switched_off(model, wide, points, tangent)
-            or doubts.rarely_on(tangent)
             or doubts.out_of_scale(model, wide, points, found)
-            or doubts.fresh(model, wide, points, tangent, errors, found)
+            or doubts.unseen(model, wide, points, tangent, errors, found)
         )
     return found.doubted(*doubt) if doubt else found
 
@@ -83,11 +82,11 @@ def generic_inputs(
     """Inputs from N(0, I), enough that more of them would not raise the rank of the tangent matrix.
 
     For an analytic model almost all inputs are generic (Lemma 9). Their number is quadrupled
-    until it is twice the rank, or exceeds the number of parameters by a twentieth.
+    until it is twice the rank, or exceeds the number of parameters by a twentieth; or `more` times
+    as many, for models that are zero at most inputs.
     """
     parameters = sum(value.numel() for value in double_params(params).values())
-    most = parameters + parameters // 20 + 16
-    most *= more
+    most = more * (parameters + parameters // 20 + 16)
     stream = torch.Generator().manual_seed(0)
     for power in count(3):
         samples = min(2 * 4**power * more, most)

@@ -1,6 +1,6 @@
 """What rounding does to a tangent matrix: measured, by computing it again a little differently."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -59,20 +59,19 @@ def rounding(
 
 
 def last_digits(
-    model: Model, params: Mapping[str, Tensor], inputs: Tensor, tangent: Tensor
+    model: Model, params: Mapping[str, Tensor], inputs: Sequence[Tensor], tangent: Tensor
 ) -> Float[Tensor, "1 sample param"] | None:
     """The change of the matrix within the last stored digit; None if all came in float64."""
-    values = [*params.values(), inputs]
-    if all(value.dtype == torch.float64 for value in values):
+    if all(value.dtype == torch.float64 for value in (*params.values(), *inputs)):
         return None
-    moved = [
-        moved_by(value.detach().double(), torch.finfo(value.dtype).eps / 2, seed)
-        if value.dtype != torch.float64
-        else value
-        for seed, value in enumerate(values)
-    ]
-    other = tangent_matrix(model, dict(zip(params, moved, strict=False)), moved[-1])
-    return (other - tangent)[None]
+    moved = {name: _half_a_digit(value, seed) for seed, (name, value) in enumerate(params.items())}
+    points = torch.cat([_half_a_digit(points, len(params)) for points in inputs])
+    return (tangent_matrix(model, moved, points) - tangent)[None]
+
+
+def _half_a_digit(value: Tensor, seed: int) -> Tensor:
+    narrow = value.dtype != torch.float64
+    return moved_by(double(value, "values"), narrow * torch.finfo(value.dtype).eps / 2, seed)
 
 
 def moved_by(values: Tensor, relative: float, seed: int) -> Tensor:

@@ -23,8 +23,7 @@ class NumericalRank:
         singular_values: in descending order, of the matrix with its columns scaled to norm 1; a
             column of much rounding is scaled down until its rounding is no more than the others'.
         cut: the largest value that rounding may have produced.
-        gap: the smallest value above the cut over the larger of the cut and the next value;
-            inf for rank 0.
+        gap: the smallest value above the cut over the cut; inf for rank 0.
         verdict: "convincing"; "at least", if more inputs may raise it; or "undecided".
         reason: of the verdict, in words.
     """
@@ -59,10 +58,10 @@ def matrix_rank(
 
     Of a tangent matrix it is the empirical rank (Def. 6). The cut is
     max(rows, columns) * 2^-52 * (largest singular value), or 4 times the norm of the errors where
-    that is more. Convincing is a rank with a gap of 1,000; if it is not full, the smallest value
-    must also lie nearer to the largest than to the cut, on a logarithmic scale. A value that is
-    one such step further down would then be seen: a copy of a neuron at a distance d brings values
-    of the orders d, d^2, ....
+    that is more. Convincing is a rank with a gap of 1,000. If it is not full, the next value must
+    also lie below half the cut, and the smallest one counted nearer to the largest than to the
+    cut, on a logarithmic scale: a copy of a neuron at a distance d brings values of the orders d,
+    d^2, ..., and if d is seen, d^2 must not lie below the cut.
 
     Args:
         matrix: any real matrix.
@@ -101,22 +100,16 @@ def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
     matrix, errors = scaled(matrix, errors)
     values = torch.linalg.svdvals(matrix)
     largest = float(values[0]) if len(values) else 0.0
-    noise = _norm(errors)
-    cut = max(max(matrix.shape) * EPS * largest, 4 * noise)
+    cut = max(max(matrix.shape) * EPS * largest, 4 * _norm(errors))
     rank = int((values > cut).sum())
-    rest = max(cut, float(values[rank])) if rank < len(values) else cut
     smallest = float(values[rank - 1]) if rank else 0.0
-    gap = smallest / rest if rank else float("inf")
+    gap = smallest / cut if rank else float("inf")
     if rank and gap < _CLEAR_BY:
         verdict = "undecided", f"a gap of {gap:.0f} does not tell the rank from rounding"
-    elif 0 < rank < min(matrix.shape) and smallest**2 < rest * largest:
+    elif 0 < rank < min(matrix.shape) and smallest**2 < cut * largest:
         verdict = "undecided", "the values fall so far that more may lie below rounding"
-    elif (
-        len(errors)
-        and rank < len(values)
-        and float(values[rank]) > 2 * max(noise, 4 * EPS * largest)
-    ):
-        verdict = "undecided", "a value below the cut is larger than the rounding that was measured"
+    elif rank < len(values) and 2 * float(values[rank]) > cut:
+        verdict = "undecided", "a value lies just below the cut"
     else:
         verdict = "convincing", "the singular values are clear of rounding"
     return NumericalRank(rank, values, cut, gap, *verdict)
