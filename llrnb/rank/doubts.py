@@ -145,8 +145,10 @@ def fresh(
     if not len(more):
         return None
     more_errors = rounding(model, params, others, more)
-    matrix, noise = scaled(torch.cat([tangent, more]), torch.cat([errors, more_errors], dim=1))
-    matrix, noise = scaled(matrix.mT, noise.mT)
+    matrix, noise = torch.cat([tangent, more]), torch.cat([errors, more_errors], dim=1)
+    rounded = max(matrix.shape) * EPS
+    matrix, noise = scaled(matrix, noise, rounded)
+    matrix, noise = scaled(matrix.mT, noise.mT, rounded)
     joint = matrix_rank(matrix.mT, noise.mT)
     if joint.at_least > found.rank:
         return "at least", f"fresh inputs raise the rank to {joint.at_least} or more"

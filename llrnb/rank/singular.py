@@ -97,36 +97,39 @@ def within_digits(found: NumericalRank, matrix: Tensor, errors: Tensor) -> Numer
 
 
 def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
-    matrix, errors = scaled(matrix, errors)
-    values = torch.linalg.svdvals(matrix)
-    largest = float(values[0]) if len(values) else 0.0
-    cut = max(max(matrix.shape) * EPS * largest, 4 * _norm(errors))
+    size, least = max(matrix.shape), min(matrix.shape)
+    errors = matrix.new_zeros(0, *matrix.shape) if errors is None else errors
+    used = (matrix != 0).any(0) | (errors != 0).any(1).any(0)
+    matrix, errors = scaled(matrix[:, used], errors[..., used], size * EPS)
+    values = matrix.new_zeros(least)
+    values[: min(matrix.shape)] = torch.linalg.svdvals(matrix)
+    largest = float(values[0]) if least else 0.0
+    cut = max(size * EPS * largest, 4 * _norm(errors))
     rank = int((values > cut).sum())
     smallest = float(values[rank - 1]) if rank else 0.0
     gap = smallest / cut if rank else float("inf")
     if rank and gap < _CLEAR_BY:
         verdict = "undecided", f"a gap of {gap:.0f} does not tell the rank from rounding"
-    elif 0 < rank < min(matrix.shape) and smallest**2 < cut * largest:
+    elif 0 < rank < least and smallest**2 < cut * largest:
         verdict = "undecided", "the values fall so far that more may lie below rounding"
-    elif rank < len(values) and 2 * float(values[rank]) > cut:
+    elif rank < least and 2 * float(values[rank]) > cut:
         verdict = "undecided", "a value lies just below the cut"
     else:
         verdict = "convincing", "the singular values are clear of rounding"
     return NumericalRank(rank, values, cut, gap, *verdict)
 
 
-def scaled(matrix: Tensor, errors: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Every column divided by its norm; where its errors exceed those of float64, by more.
+def scaled(matrix: Tensor, errors: Tensor, most: float) -> tuple[Tensor, Tensor]:
+    """Every column divided by its norm, or by more: until its errors are at most `most`.
 
-    By so much that the errors become those of float64. Zero columns stay.
+    Zero columns stay.
     """
-    errors = matrix.new_zeros(0, *matrix.shape) if errors is None else errors
     if not matrix.numel():
         return matrix, errors
     largest = torch.cat([matrix[None], errors]).abs().amax((0, 1))  # so that no norm overflows
     unit = torch.where(largest > 0, largest, 1.0)
     matrix, errors = matrix / unit, errors / unit
-    length = torch.cat([matrix[None], errors / (max(matrix.shape) * EPS)]).norm(dim=1).amax(0)
+    length = torch.cat([matrix[None], errors / most]).norm(dim=1).amax(0)
     unit = torch.where(length > 0, length, 1.0)
     return matrix / unit, errors / unit
 
