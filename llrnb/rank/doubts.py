@@ -9,7 +9,7 @@ from torch import Tensor
 
 from llrnb.networks import Params
 from llrnb.rank.rounding import EPS, rounding
-from llrnb.rank.singular import NumericalRank, Verdict, matrix_rank, scaled
+from llrnb.rank.singular import NumericalRank, Verdict, lengths, matrix_rank, unit
 from llrnb.rank.tangent import Model, tangent_matrix
 
 Doubt = tuple[Verdict, str] | None
@@ -29,8 +29,8 @@ def coarse(tangent: Tensor, errors: Tensor) -> Doubt:
 def repeated(rank: int, inputs: Tensor) -> Doubt:
     """As many as there are inputs, equal ones counted once: others may raise the rank."""
     flat = inputs.flatten(1)
-    unit = flat.abs().amax(0).clamp_min(1e-300) * 2.0**-40
-    distinct = len(torch.unique((flat / unit).round(), dim=0))
+    step = flat.abs().amax(0).clamp_min(1e-300) * 2.0**-40
+    distinct = len(torch.unique((flat / step).round(), dim=0))
     if rank < distinct:
         return None
     return "at least", f"{rank} on {distinct} distinct inputs, so at least {rank} for the model"
@@ -145,11 +145,14 @@ def fresh(
     if not len(more):
         return None
     more_errors = rounding(model, params, others, more)
-    matrix, noise = torch.cat([tangent, more]), torch.cat([errors, more_errors], dim=1)
-    rounded = max(matrix.shape) * EPS
-    matrix, noise = scaled(matrix, noise, rounded)
-    matrix, noise = scaled(matrix.mT, noise.mT, rounded)
-    joint = matrix_rank(matrix.mT, noise.mT)
+    columns = lengths(tangent, errors)
+    columns = unit(torch.where(columns > 0, columns, lengths(more, more_errors)))
+    matrix = torch.cat([tangent, more]) / columns
+    noise = torch.cat([errors, more_errors], dim=1) / columns
+    # Rows that are far out are brought to the size of the others; near ones are not enlarged,
+    # nor is their rounding.
+    rows = lengths(matrix.mT, noise.mT).clamp_min(1.0)[:, None]
+    joint = matrix_rank(matrix / rows, noise / rows)
     if joint.at_least > found.rank:
         return "at least", f"fresh inputs raise the rank to {joint.at_least} or more"
     if joint.rank > found.rank:

@@ -100,7 +100,9 @@ def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
     size, least = max(matrix.shape), min(matrix.shape)
     errors = matrix.new_zeros(0, *matrix.shape) if errors is None else errors
     used = (matrix != 0).any(0) | (errors != 0).any(1).any(0)
-    matrix, errors = scaled(matrix[:, used], errors[..., used], size * EPS)
+    matrix, errors = matrix[:, used], errors[..., used]
+    length = unit(lengths(matrix, errors))
+    matrix, errors = matrix / length, errors / length
     values = matrix.new_zeros(least)
     values[: min(matrix.shape)] = torch.linalg.svdvals(matrix)
     largest = float(values[0]) if least else 0.0
@@ -119,19 +121,21 @@ def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
     return NumericalRank(rank, values, cut, gap, *verdict)
 
 
-def scaled(matrix: Tensor, errors: Tensor, most: float) -> tuple[Tensor, Tensor]:
-    """Every column divided by its norm, or by more: until its errors are at most `most`.
+def lengths(matrix: Tensor, errors: Tensor) -> Float[Tensor, " column"]:
+    """What to divide the columns by: their norm, or more where rounding is much; 0 for zero ones.
 
-    Zero columns stay.
+    So much that no column's errors exceed (rows or columns) * 2^-52.
     """
     if not matrix.numel():
-        return matrix, errors
-    largest = torch.cat([matrix[None], errors]).abs().amax((0, 1))  # so that no norm overflows
-    unit = torch.where(largest > 0, largest, 1.0)
-    matrix, errors = matrix / unit, errors / unit
-    length = torch.cat([matrix[None], errors / most]).norm(dim=1).amax(0)
-    unit = torch.where(length > 0, length, 1.0)
-    return matrix / unit, errors / unit
+        return matrix.new_zeros(matrix.shape[1])
+    everything = torch.cat([matrix[None], errors / (max(matrix.shape) * EPS)])
+    largest = everything.abs().amax((0, 1))  # first, so that no norm overflows
+    return (largest * (everything / unit(largest)).norm(dim=1).amax(0)).clamp_max(1e308)
+
+
+def unit(length: Tensor) -> Tensor:
+    """Lengths to divide by: 1 instead of 0."""
+    return torch.where(length > 0, length, 1.0)
 
 
 def _norm(errors: Float[Tensor, "way row column"]) -> float:
