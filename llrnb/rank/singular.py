@@ -58,10 +58,9 @@ def matrix_rank(
 
     Of a tangent matrix it is the empirical rank (Def. 6). The cut is
     max(rows, columns) * 2^-52 * (largest singular value), or 4 times the norm of the errors where
-    that is more. Convincing is a rank with a gap of 1,000. If it is not full, the next value must
-    also lie below half the cut, and the smallest one counted nearer to the largest than to the
-    cut, on a logarithmic scale: a copy of a neuron at a distance d brings values of the orders d,
-    d^2, ..., and if d is seen, d^2 must not lie below the cut.
+    that is more. Convincing is a rank with a gap of 1,000. If it is not full, the values must also
+    show no sign of more below the cut, as nearly equal neurons leave: none in the upper half of it,
+    no loss of half the digits, and no step so deep that two more like it would reach the cut.
 
     Args:
         matrix: any real matrix.
@@ -112,13 +111,25 @@ def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
     gap = smallest / cut if rank else float("inf")
     if rank and gap < _CLEAR_BY:
         verdict = "undecided", f"a gap of {gap:.0f} does not tell the rank from rounding"
-    elif 0 < rank < least and smallest**2 < cut * largest:
+    elif 0 < rank < least and _may_hide(values[:rank], cut):
         verdict = "undecided", "the values fall so far that more may lie below rounding"
     elif rank < least and 2 * float(values[rank]) > cut:
         verdict = "undecided", "a value lies just below the cut"
     else:
         verdict = "convincing", "the singular values are clear of rounding"
     return NumericalRank(rank, values, cut, gap, *verdict)
+
+
+def _may_hide(values: Tensor, cut: float) -> bool:
+    """Whether values above the cut suggest more below it.
+
+    Two neurons at a distance d bring values of the orders d and d^3 or, with others, d^2. If d is
+    the smallest that is seen, d^2 is hidden where d^2 < cut; d^3 where the step to d, twice more,
+    leads below the cut, by two orders to be sure.
+    """
+    largest, smallest = float(values[0]), float(values[-1])
+    step = float((values[:-1] / values[1:]).max()) if len(values) > 1 else 1.0
+    return smallest**2 < cut * largest or smallest / step**2 < 100 * cut
 
 
 def lengths(matrix: Tensor, errors: Tensor) -> Float[Tensor, " column"]:
