@@ -14,7 +14,7 @@ from torch import Tensor
 
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank import matrix_rank, numerical_rank, tangent_matrix
+from llrnb.rank import matrix_rank, tangent_matrix
 from llrnb.rank.checks import double_params
 from llrnb.rank.tangent import Model
 from llrnb.streams import rng
@@ -230,7 +230,9 @@ def compare(
     )
     tangent = tangent_matrix(narrow, params, inputs)
     wide_tangent = tangent_matrix(wide, wide_params, inputs)
-    narrow_rank = numerical_rank(narrow, params, inputs).rank
+    narrow_rank = matrix_rank(tangent).rank
+    if narrow_rank == len(inputs) < tangent.shape[1]:
+        raise ValueError(f"the comparison needs more than {narrow_rank} inputs, the rank on them")
     basis = torch.linalg.svd(tangent, full_matrices=False).U[:, :narrow_rank]
     noise = torch.from_numpy(rng("residual").standard_normal(len(inputs)))
     residual = noise - basis @ (basis.mT @ noise)

@@ -20,7 +20,7 @@ from torch import Tensor
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double_params
 from llrnb.rank.exact import by_neuron, exact_rank
-from llrnb.rank.numerical import matrix_rank
+from llrnb.rank.singular import matrix_rank
 from llrnb.streams import rng
 
 _UNIT = 2.0**-53  # the relative error of one rounding
