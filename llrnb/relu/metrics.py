@@ -10,33 +10,39 @@ from jaxtyping import Float
 
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
+from llrnb.relu.duality import certified, in_units
 from llrnb.relu.planted import VANISHING, responses
 from llrnb.relu.solutions import Solution
 from llrnb.relu.splitting import relaxed_splitting
 
-_LIMIT = 5000  # iterations
+_PRECISE = {"limit": 5000, "accuracy": 1e-8}  # of a splitting
+_SMALL = 1e-6  # A group of this share of the largest one is 0, but for the accuracy of a splitting.
 
 
 def solution(problem: Problem, form: str = "relaxed") -> Solution:
     """The solution of a program, also where a verdict on it needs none.
 
-    Operator splitting to 1e-7 for the relaxed program, as far as it converges; a convex solver for
-    the others. Where the solution is not unique it is one of them.
+    Operator splitting for the relaxed program, where it converges to a gap of 1e-6; a convex solver
+    else. Where the solution is not unique it is one of them. Ask it whether it is `accurate`.
 
     Raises:
         ValueError, SolverFailed: as `llrnb.relu.programs.solve`.
     """
     from llrnb.relu.programs import solve  # here, because cvxpy takes a second to import
 
-    if form == "relaxed":
-        parts = blocks(problem)
-        run = relaxed_splitting(parts, problem.planted.outputs, noise_free=False, limit=_LIMIT)
-        if run.end == "converged":
-            weights = parts.to_inputs(run.weights)
+    if form == "relaxed" and problem.planted.outputs.any():
+        scaled, units = in_units(problem)
+        parts = blocks(scaled)
+        run = relaxed_splitting(parts, scaled.planted.outputs, noise_free=False, **_PRECISE)
+        if run.dual is not None:
+            sizes = np.linalg.norm(run.weights, axis=0)
+            weights = parts.to_inputs(np.where(sizes > _SMALL * sizes.max(), run.weights, 0.0))
             linear, rest = np.split(weights, [int(problem.network == "skip")], axis=1)
-            cost = float(np.linalg.norm(run.weights, axis=0).sum())
             unit = linear[:, 0] if linear.size else None
-            return Solution(unit, rest, np.zeros_like(rest), cost, "converged")
+            answer = (unit, rest, np.zeros_like(rest))
+            found = units.back(certified(scaled, form, 1.0, answer, run.dual, run.end), form)
+            if found.accurate:
+                return found
     return solve(problem, form)
 
 
