@@ -30,20 +30,27 @@ def solution(problem: Problem, form: str = "relaxed") -> Solution:
     """
     from llrnb.relu.programs import solve  # here, because cvxpy takes a second to import
 
-    if form == "relaxed" and problem.planted.outputs.any():
-        scaled, units = in_units(problem)
-        parts = blocks(scaled)
-        run = relaxed_splitting(parts, scaled.planted.outputs, noise_free=False, **_PRECISE)
-        if run.dual is not None:
-            sizes = np.linalg.norm(run.weights, axis=0)
-            weights = parts.to_inputs(np.where(sizes > _SMALL * sizes.max(), run.weights, 0.0))
-            linear, rest = np.split(weights, [int(problem.network == "skip")], axis=1)
-            unit = linear[:, 0] if linear.size else None
-            answer = (unit, rest, np.zeros_like(rest))
-            found = units.back(certified(scaled, form, 1.0, answer, run.dual, run.end), form)
-            if found.accurate:
-                return found
-    return solve(problem, form)
+    found = _by_splitting(problem) if form == "relaxed" else None
+    return found if found is not None and found.accurate else solve(problem, form)
+
+
+def _by_splitting(problem: Problem) -> Solution | None:
+    """The relaxed program's solution by operator splitting, if it converges."""
+    scaled, units = in_units(problem)
+    parts = blocks(scaled)
+    length = float(np.linalg.norm(scaled.planted.weights, axis=0).max())  # its rate is made for 1
+    if problem.network == "normalised":
+        length = 1 / units.outputs
+    if not (length > 0 and scaled.planted.outputs.any()):
+        return None
+    run = relaxed_splitting(parts, scaled.planted.outputs / length, noise_free=False, **_PRECISE)
+    if run.dual is None:
+        return None
+    sizes = length * np.linalg.norm(run.weights, axis=0)
+    kept = np.where(sizes > _SMALL * sizes.max(), length * run.weights, 0.0)
+    linear, rest = np.split(parts.to_inputs(kept), [int(problem.network == "skip")], axis=1)
+    answer = (linear[:, 0] if linear.size else None, rest, np.zeros_like(rest))
+    return units.back(certified(scaled, "relaxed", 1.0, answer, run.dual, run.end), "relaxed")
 
 
 def predictions(
