@@ -11,7 +11,7 @@ from jaxtyping import Float
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
 from llrnb.relu.duality import certified, in_units
-from llrnb.relu.planted import VANISHING, responses
+from llrnb.relu.planted import responses
 from llrnb.relu.solutions import Solution
 from llrnb.relu.splitting import relaxed_splitting
 
@@ -68,8 +68,7 @@ def predictions(
         active = np.maximum(inputs @ neurons, 0)
         if problem.network == "normalised":
             pieces = problem.patterns * (problem.planted.inputs @ neurons)
-            norms = np.maximum(np.linalg.norm(active, axis=0), VANISHING)
-            active = active * np.linalg.norm(pieces, axis=0) / norms
+            active = responses(inputs, neurons, "normalised") * np.linalg.norm(pieces, axis=0)
         total += sign * active.sum(axis=1)
     return total
 

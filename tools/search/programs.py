@@ -7,6 +7,7 @@ the solution of the same problem in other units.
 
 from dataclasses import replace
 
+import cvxpy as cp
 import numpy as np
 from scipy.optimize import lsq_linear
 
@@ -65,6 +66,8 @@ def _problem(kind: str, network: str, rng: np.random.Generator) -> Problem:
     base = plant(samples, dim, seed=int(rng.integers(2**31)))
     inputs = KINDS[kind](base.inputs, rng)
     weights = rng.standard_normal((dim, int(rng.integers(1, 3))))
+    silent = (inputs @ weights <= 0).all(axis=0)
+    weights = np.where(silent, -weights, weights)  # a neuron that is active on no sample is none
     clean = responses(inputs, weights, LABELS[network]).sum(axis=1)
     noise = 0.2 if kind == "noise" else 0.0
     outputs = clean + noise * np.linalg.norm(clean) * rng.standard_normal(len(inputs))
@@ -102,29 +105,44 @@ def _groups(
 
 
 def _slope(problem: Problem, mask, dual, sign: int, form: str) -> float:
-    """The largest slope of one group, by an orthonormal basis and bounded least squares."""
-    X = problem.planted.inputs
-    X = (
-        X / np.where(np.abs(X).max(axis=0) > 0, np.abs(X).max(axis=0), 1)
-        if (problem.network == "normalised")
-        else X
-    )
-    block, sides = mask[:, None] * X, (2 * mask - 1)[:, None] * X
+    """The largest slope of one group: by bounded least squares, or as a convex program."""
+    X = problem.planted.inputs / _sizes(problem)
+    size = np.linalg.norm(dual) or 1.0
+    if form == "relaxed" or sign == 0:
+        if problem.network != "normalised":
+            return float(np.linalg.norm(problem.planted.inputs.T @ (mask * dual)))
+        left, values, _ = np.linalg.svd(mask[:, None] * X, full_matrices=False)
+        return float(np.linalg.norm(left[:, values > 1e-11 * values[0]].T @ dual))
     if problem.network == "normalised":
-        left, values, right = np.linalg.svd(block, full_matrices=False)
-        rank = int((values > 1e-11 * values[0]).sum()) if values[0] > 0 else 0
-        full = rank == X.shape[1]
-        slope, sides = left[:, :rank].T @ dual, sides @ (right[:rank].T / values[:rank])
-        if form == "relaxed" or not full:  # without its cone a slope is no smaller
-            return float(np.linalg.norm(slope))
-    else:
-        slope = block.T @ dual
+        v = cp.Variable(X.shape[1])
+        active, idle = X[mask > 0], X[mask == 0]
+        if not active.size:
+            return 0.0
+        unit = 1 / np.maximum(np.abs(idle).max(axis=1, initial=0), 1e-300)
+        rows = (1 / np.maximum(np.abs(active).max(axis=1), 1e-300))[:, None] * active
+        within = [rows @ v >= 0, cp.norm(active @ v) <= 1, (unit[:, None] * idle) @ v <= 0]
+        goal = cp.Maximize((sign * dual[mask > 0] / size) @ active @ v)
+        return float(size * cp.Problem(goal, within).solve(solver="CLARABEL"))
+    slope = sign * (mask * dual) @ X
+    return _distance_from_polar(slope, (2 * mask - 1)[:, None] * X)
+
+
+def _distance_from_polar(slope: np.ndarray, sides: np.ndarray) -> float:
+    """The least ||slope + sides^T τ|| over τ >= 0."""
     size = np.linalg.norm(slope)
-    if form == "relaxed" or sign == 0 or size == 0:
-        return float(size)
+    if not size:
+        return 0.0
     sides = sides / np.maximum(np.linalg.norm(sides, axis=1, keepdims=True), 1e-300)
-    found = lsq_linear(sides.T, -sign * slope / size, (0, np.inf), method="bvls", tol=1e-14)
-    return float(size * np.linalg.norm(sign * slope / size + sides.T @ found.x))
+    found = lsq_linear(sides.T, -slope / size, (0, np.inf), method="bvls", tol=1e-14)
+    return float(size * np.linalg.norm(slope / size + sides.T @ found.x))
+
+
+def _sizes(problem: Problem) -> np.ndarray | float:
+    """By what a normalised network's inputs may be divided: it does not matter there."""
+    if problem.network != "normalised":
+        return 1.0
+    largest = np.abs(problem.planted.inputs).max(axis=0)
+    return np.where(largest > 0, largest, 1.0)
 
 
 def _wrong(problem: Problem, form: str, beta: float, found: Solution) -> list[str]:
