@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "descriptions": {"networks", "targets", "training"},
     "sweep": {
         *("networks", "deep", "targets", "descriptions", "training", "strategies", "relu"),
-        *("store", "provenance", "sweep"),
+        *("store", "provenance", "transitions", "sweep"),
     },
     "interactive": {
         "interactive",

@@ -223,3 +223,18 @@ def test_a_beta_that_is_no_number_is_refused():
     for beta in (float("nan"), float("inf"), -1.0):
         with pytest.raises(ValueError, match="needs a finite β > 0"):
             solve(pose(plant(10, 3), "skip"), "regularised", beta=beta)
+
+
+def test_a_direction_without_cost_leaves_its_cone_as_it_is():
+    """|w_2| <= w_1 with a free w_2: no weights of the cone have w_1 < 0."""
+    sides, free = np.array([[1.0, 1.0], [1.0, -1.0]]), np.array([False, True])
+    assert slope_in_cone(np.array([-1.0, 0.0]), sides, free) == pytest.approx(0, abs=1e-7)
+    assert slope_in_cone(np.array([1.0, 0.0]), sides, free) == pytest.approx(1)
+    sides = sides[:1]  # w_2 >= -w_1 keeps no w_1 out
+    assert slope_in_cone(np.array([-1.0, 0.0]), sides, free) == pytest.approx(1)
+
+
+def test_patterns_of_few_samples_have_accurate_solutions():
+    problem = pose(plant(12, 8, labels="normalised", noise=0.1, seed=1), "normalised", patterns=15)
+    assert (problem.patterns.sum(axis=0) < 8).any()
+    assert solve(problem, "exact").accurate and solve(problem, "regularised").accurate

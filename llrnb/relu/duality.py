@@ -39,7 +39,7 @@ from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
 from llrnb.relu.solutions import Solution
 
-FREE = 1e6  # how heavily a slope weighs along which a group may move without cost
+FREE = 1e8  # how heavily a slope weighs along which a group may move without cost
 ROUNDING = 1e-11  # Such a slope below this share of its terms is 0.
 
 Parts = tuple[
