@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "descriptions": {"networks", "targets", "training"},
     "sweep": {
         *("networks", "deep", "targets", "descriptions", "training", "strategies", "relu"),
-        *("store", "provenance", "streams", "sweep"),
+        *("store", "provenance", "streams", "transitions", "sweep"),
     },
     "interactive": {
         "interactive",

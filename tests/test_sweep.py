@@ -8,6 +8,7 @@ from llrnb import sweep
 from llrnb.presets import fig3, presets_of
 from llrnb.sweep import plan
 from llrnb.training import Adam
+from llrnb.transitions import transition_point
 from tests.tiny_sweep import TINY
 
 
@@ -265,3 +266,32 @@ def test_an_option_at_its_default_leaves_the_key_as_it_is():
     assert sweep.options(**short) == {}
     rows = sweep.run(replace(adam, multiples=(1,), samples=(6,), learning_rates=(0.01,)))
     assert len(rows) == 6 and (rows["train_loss"] < 1).any()
+
+
+def test_n50_at_a_criterion_is_that_of_the_chosen_rates(table):
+    """By groups of a table, row by row, instead of arrays."""
+    found = sweep.transition_points(table, "train loss, each run", (1e-2, 1e-6))
+    for (variant, family, multiple), row in found.iterrows():
+        cell = table[(table["family"] == family) & (table["multiple"] == multiple)]
+        cell = cell[cell["variant"] == variant]
+        best = cell.loc[cell.groupby(["samples", "trial"])["train_loss"].idxmin()]
+        for criterion, point in zip((1e-2, 1e-6), row, strict=True):
+            shares = (best["relative_error"] < criterion).groupby(best["samples"]).mean()
+            assert point == transition_point(shares.index.to_numpy(), shares.to_numpy())
+    with pytest.raises(ValueError, match="the rule needs to be one of"):
+        sweep.transition_points(table, "by heart")
+
+
+def test_an_interval_of_all_rules_holds_those_of_each(table):
+    ends = sweep.transition_intervals(table, draws=20)
+    for rule in sweep.RULES:
+        assert (ends["all", "low"] <= ends[rule, "low"]).all()
+        assert (ends["all", "high"] >= ends[rule, "high"]).all()
+
+
+def test_an_error_that_is_no_number_is_below_no_criterion(table):
+    errors = table["relative_error"].where(table["trial"] > 0)
+    shares = sweep.shares_below(errors, [table["family"], table["multiple"]])
+    for (family, multiple), row in shares.iterrows():
+        cell = errors[(table["family"] == family) & (table["multiple"] == multiple)]
+        assert row.to_list() == [float(np.mean([e < c for e in cell])) for c in sweep.CRITERIA]

@@ -47,15 +47,22 @@ class Run:
         end: "dual certificate", "cheaper feasible point", "converged" or "iteration limit".
         weights: the last iterate w, or w - w' of the exact program, in the blocks' coordinates.
         iterations: how many.
+        dual: the multiplier λ of A w = y, where the relaxed program's splitting converged.
     """
 
     end: str
     weights: Float[np.ndarray, "input block"]
     iterations: int
+    dual: Float[np.ndarray, " sample"] | None = None
 
 
 def relaxed_splitting(
-    parts: Blocks, outputs: Float[np.ndarray, " sample"], *, noise_free: bool, limit: int
+    parts: Blocks,
+    outputs: Float[np.ndarray, " sample"],
+    *,
+    noise_free: bool,
+    limit: int,
+    accuracy: float = CONVERGED / 10,
 ) -> Run:
     """Minimise sum_j ||w_j|| subject to A w = y, until the planted weights are decided.
 
@@ -64,6 +71,7 @@ def relaxed_splitting(
         outputs: y.
         noise_free: whether the planted weights are feasible; else only convergence ends the run.
         limit: on the iterations.
+        accuracy: the residuals of a solution.
     """
     solve = symmetric_solver(parts.gram())
     proof = Proof(parts)
@@ -83,8 +91,8 @@ def relaxed_splitting(
             return Run("cheaper feasible point", point, iteration)
         if noise_free and proof.relaxed(-rate * multiplier):
             return Run("dual certificate", parts.planted(), iteration)
-        if max(np.abs(point - groups).max(), np.abs(groups - before).max()) < CONVERGED / 10:
-            return Run("converged", point, iteration)
+        if max(np.abs(point - groups).max(), np.abs(groups - before).max()) < accuracy:
+            return Run("converged", point, iteration, -rate * multiplier)
     return Run("iteration limit", point, limit)
 
 

@@ -1,6 +1,6 @@
 """The recovery sweep: which targets do networks find, trained on how many samples?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from itertools import product
@@ -23,6 +23,7 @@ from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.sweep.plan import Cell, different, one_row_per_trial
 from llrnb.targets import Target, draw, draw_test
 from llrnb.training import GradientDescent, Optimizer, train
+from llrnb.transitions import at_best_rate, choice_interval, transition_point
 
 # Of one neuron, sample and step, on one core; only the order of the jobs and the ETA rest on it.
 _SECONDS = 1.2e-9
@@ -282,6 +283,114 @@ def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
 def _within(table: pd.DataFrame, by: list[str]):
     """Groups in which a missing label is one like any other."""
     return table.groupby(by, sort=False, dropna=False)
+
+
+# The relative test errors below which a network counts as recovered, beside each other: a share
+# of recovered networks, or the sample size where it is one half, is one at a stated criterion.
+CRITERIA = (1e-2, 1e-4, 1e-6, 1e-8)
+# How a learning rate is chosen: by which error, and for all trials together or for each run.
+RULES = {
+    "test error, on average": ("test_error", False),
+    "train loss, on average": ("train_loss", False),
+    "test error, each run": ("test_error", True),
+    "train loss, each run": ("train_loss", True),
+}
+
+
+def shares_below(
+    errors: pd.Series, by: Sequence | None = None, criteria: Sequence[float] = CRITERIA
+) -> pd.DataFrame:
+    """The share of networks whose relative test error is below each criterion.
+
+    Args:
+        errors: relative test errors; one that is not a number is below none.
+        by: columns of the same length, or nothing for one row of all networks.
+        criteria: for each one a column, "< 1e-04".
+
+    >>> shares_below(pd.Series([1e-9, 1e-5, 0.1, float("nan")])).to_numpy().tolist()
+    [[0.5, 0.5, 0.25, 0.25]]
+    """
+    below = pd.DataFrame({f"< {level:.0e}": errors < level for level in criteria})
+    if by is None:
+        return below.mean().to_frame("all").T
+    return below.groupby(by, sort=False).mean()
+
+
+def transition_points(
+    table: pd.DataFrame, rule: str = "train loss, each run", criteria: Sequence[float] = CRITERIA
+) -> pd.DataFrame:
+    """n50 of every network at each criterion: where half of the trials have a smaller error.
+
+    Args:
+        table: rows at all learning rates.
+        rule: of `RULES`: how the rate is chosen.
+        criteria: on the relative test error.
+
+    Returns:
+        One row for each variant, family and multiple, one column for each criterion; infinite
+        where fewer than half reach it at every sample size.
+    """
+    rows = {}
+    for where, sizes, errors, scores, each_run in _by_rate(table, rule):
+        chosen = at_best_rate(errors, scores, each_run)
+        rows[where] = [transition_point(sizes, (chosen < c).mean(axis=1)) for c in criteria]
+    names = pd.MultiIndex.from_tuples(rows, names=_NETWORK)
+    return pd.DataFrame(rows.values(), names, [f"< {level:.0e}" for level in criteria])
+
+
+def transition_intervals(
+    table: pd.DataFrame,
+    rules: Sequence[str] = tuple(RULES),
+    criterion: float = 1e-4,
+    draws: int = 1000,
+) -> pd.DataFrame:
+    """95% intervals of n50, by each rule and over all: bootstraps that choose the rate anew.
+
+    Returns:
+        One row for each variant, family and multiple; for each rule and for "all" a column low
+        and a column high.
+    """
+    found: dict[str, dict] = {rule: {} for rule in rules}
+    for rule in rules:
+        for where, sizes, errors, scores, each_run in _by_rate(table, rule):
+            found[rule][where] = choice_interval(
+                sizes, errors, scores, criterion, each_run, draws=draws
+            )
+    ends = {
+        rule: pd.DataFrame.from_dict(rows, orient="index", columns=["low", "high"])
+        for rule, rows in found.items()
+    }
+    joined = pd.concat(ends, axis=1)
+    joined["all", "low"] = joined.xs("low", axis=1, level=1).min(axis=1)
+    joined["all", "high"] = joined.xs("high", axis=1, level=1).max(axis=1)
+    joined.index = pd.MultiIndex.from_tuples(joined.index, names=_NETWORK)
+    return joined
+
+
+_NETWORK = ["variant", "family", "multiple"]
+
+
+def _by_rate(table: pd.DataFrame, rule: str) -> Iterator[tuple]:
+    """Every network's name, sample sizes, errors and scores "size rate trial", and the rule."""
+    if rule not in RULES:
+        raise ValueError(f"the rule needs to be one of {list(RULES)}, got {rule!r}")
+    score, each_run = RULES[rule]
+    for where, cell in table.groupby(_NETWORK, sort=False):
+        axes = ["samples", "learning_rate", "trial"]
+        cell = cell.set_index(axes).sort_index()
+        shape = tuple(
+            len(level.unique()) for level in (cell.index.get_level_values(a) for a in axes)
+        )
+        errors, scores = (
+            cell[name].to_numpy(float).reshape(shape) for name in ("relative_error", score)
+        )
+        yield (
+            where,
+            np.array(sorted(set(cell.index.get_level_values("samples")))),
+            errors,
+            scores,
+            each_run,
+        )
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
