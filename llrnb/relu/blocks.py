@@ -5,16 +5,21 @@ with every sample active, and for "normalised" ones an orthonormal basis U_j of 
 Any such basis gives the same program; here W_j = R_j^-1 of a QR decomposition D_j X = U_j R_j.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpotrf, dtrtri
 
 from llrnb.relu.arrangements import Problem
 
 Weights = Float[np.ndarray, "input block"]
-ILL_CONDITIONED = 1e-3  # A Cholesky factor with a smaller ratio of pivots gives way to an SVD.
+ILL_CONDITIONED = 1e-3  # A Cholesky factor with a smaller ratio of pivots gives way to an SVD,
+NOT_WELL = 0.1  # and with a smaller ratio than this is followed by a second one.
+PIVOT = 1e-7  # A Cholesky factor of A A^T with a smaller ratio of pivots gives way to an inverse.
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,36 @@ def blocks(problem: Problem) -> Blocks:
     return Blocks(inputs, masks, factors, problem.support, target)
 
 
+def in_units(problem: Problem) -> tuple[Problem, Float[np.ndarray, " input"]]:
+    """The same problem in units in which its numbers are about 1, and the way back.
+
+    All factors are powers of 2, so nothing is rounded. Data, and all weights together, are scaled
+    as a whole, and the outputs with them; in a normalised network, which does not ask for the
+    inputs' units, every input and every neuron by itself.
+
+    Returns:
+        The problem, and for each input by what its weights there are multiplied to get back.
+    """
+    planted = problem.planted
+    axis = 0 if problem.network == "normalised" else None
+    inputs = np.ldexp(planted.inputs, -_exponent(planted.inputs, axis))
+    length = 0 if axis == 0 else _exponent(np.linalg.norm(inputs) / np.sqrt(planted.dim))
+    inputs = np.ldexp(inputs, -length)
+    units = _exponent(planted.inputs, axis) + length
+    weights = np.ldexp(planted.weights.T, units).T
+    sizes = _exponent(weights, axis)
+    weights = np.ldexp(weights, -sizes)
+    outputs = planted.outputs if axis == 0 else np.ldexp(planted.outputs, -sizes)
+    scaled = replace(planted, inputs=inputs, weights=weights, outputs=outputs)
+    back = np.broadcast_to(np.ldexp(1.0, -units if axis == 0 else sizes - units), planted.dim)
+    return replace(problem, planted=scaled), back
+
+
+def _exponent(numbers: Float[np.ndarray, "*shape"] | float, axis: int | None = None) -> Any:
+    """The power of 2 next above the largest of some numbers, or of each column."""
+    return np.frexp(np.abs(numbers).max(axis=axis, initial=0))[1]
+
+
 def orthonormal_factor(
     rows: Float[np.ndarray, "active input"],
 ) -> Float[np.ndarray, "input input"]:
@@ -157,10 +192,34 @@ def orthonormal_factor(
         upper, failed = dpotrf(rows.T @ rows)
         pivots = np.diag(upper)
         if not failed and pivots.min() > ILL_CONDITIONED * pivots.max():
-            return dtrtri(upper, overwrite_c=1)[0]
+            factor = dtrtri(upper)[0]
+            if pivots.min() > NOT_WELL * pivots.max():
+                return factor
+            basis = rows @ factor  # orthonormal up to rounding times the squared condition
+            return factor @ dtrtri(dpotrf(basis.T @ basis)[0])[0]
     factor = np.zeros((dim, dim))
     if count:
         _, sizes, right = np.linalg.svd(rows, full_matrices=False)
         rank = int((sizes > sizes[0] * max(rows.shape) * np.finfo(float).eps).sum())
         factor[:, :rank] = right[:rank].T / sizes[:rank]
     return factor
+
+
+def column_norms(weights: Float[np.ndarray, "input group"]) -> Float[np.ndarray, " group"]:
+    """||w_j|| of every column."""
+    return np.sqrt(np.einsum("ij,ij->j", weights, weights))
+
+
+def symmetric_solver(
+    matrix: Float[np.ndarray, "sample sample"],
+) -> Callable[[Float[np.ndarray, " sample"]], Float[np.ndarray, " sample"]]:
+    """Solve with a positive matrix many times; a singular one by its pseudo-inverse."""
+    try:
+        factor = cho_factor(matrix, check_finite=False)
+        pivots = np.diag(factor[0])
+        if pivots.min() > PIVOT * pivots.max():
+            return lambda right: cho_solve(factor, right, check_finite=False)
+    except LinAlgError:
+        pass
+    inverse = np.linalg.pinv(matrix, rcond=PIVOT**2, hermitian=True)
+    return lambda right: inverse @ right

@@ -30,7 +30,7 @@ def solution(problem: Problem, form: str = "relaxed") -> Solution:
 
     if form == "relaxed":
         parts = blocks(problem)
-        run = relaxed_splitting(parts, problem.planted.outputs, noise_free=False, limit=_LIMIT)
+        run = relaxed_splitting(parts, problem.planted.outputs, limit=_LIMIT)
         if run.end == "converged":
             weights = parts.to_inputs(run.weights)
             linear, rest = np.split(weights, [int(problem.network == "skip")], axis=1)
