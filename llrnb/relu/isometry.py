@@ -117,8 +117,8 @@ def independent(parts: Blocks) -> bool | None:
     They are if the least singular value of the outputs at length 1 is above 1e-9 of the largest,
     and are not, up to rounding, if it is below 1e-12.
     """
-    support = list(parts.support)
-    outputs = (parts.masks * parts.neurons(parts.planted()))[:, support]
+    planted = zip(parts.support, parts.target.T, strict=True)
+    outputs = np.column_stack([parts.block(j) @ weights for j, weights in planted])
     if outputs.shape[1] > len(outputs):
         return False
     norms = column_norms(outputs)

@@ -68,7 +68,7 @@ def relaxed_splitting(
         relaxation: whether they are about the exact program, to which a point means nothing here.
     """
     solve = symmetric_solver(parts.gram())
-    rate = RATE
+    rate = RATE / column_norms(parts.target).max()
     groups = np.zeros((parts.inputs.shape[1], parts.masks.shape[1]))
     scaled = np.zeros_like(groups)  # the dual of w = z, over ρ
     for iteration in range(1, limit + 1):
@@ -108,12 +108,13 @@ def exact_splitting(
         proofs: that end the run; without them only convergence does.
     """
     affine = Projection(cones)
-    rate, repairs = EXACT_RATES[1], 0
+    size, repairs = column_norms(cones.parts.target).max(), 0
+    rate = EXACT_RATES[1] / size
     groups, slack = affine.zeros()
     scaled, pressed = affine.zeros()  # the duals of w = z and of the cones, over ρ
     for iteration in range(1, limit + 1):
         if iteration in EXACT_RATES:
-            change = EXACT_RATES[iteration] / rate
+            change = EXACT_RATES[iteration] / size / rate
             rate, scaled, pressed = rate * change, scaled / change, pressed / change
         point, sides, multiplier = affine.project(groups - scaled, slack - pressed, outputs)
         moved = RELAXATION * point + (1 - RELAXATION) * groups + scaled

@@ -101,16 +101,20 @@ def _decided(proofs: Proofs, form: str, method: str) -> Verdict:
     """The verdict on a problem in units near 1."""
     if not proofs.fits():
         noisy = proofs.problem.planted.noise > 0
-        return _apart(proofs, form, method) if noisy else _lost(Reason.NO_FIT)
+        return _apart(proofs, form) if noisy else _lost(Reason.NO_FIT)
     if proofs.problem.shared:
         return _lost(Reason.SHARED)
     if proofs.dependent:
         return _lost(Reason.DEPENDENT)
-    verdict = None if method == "cvxpy" else _by_structure(proofs)
-    if verdict is None and method != "cvxpy":
-        verdict = _by_splitting(proofs, form, (FIRST if method == "auto" else LIMIT)[form])
-    if verdict is None or (verdict.reason is Reason.NO_PROOF and method == "auto"):
-        verdict = _by_solver(proofs, form, verdict)
+    if method == "cvxpy":
+        return _by_solver(proofs, form)
+    verdict = _by_structure(proofs)
+    if verdict is None and method == "auto":
+        verdict = _by_splitting(proofs, form, FIRST[form])
+        if verdict.reason is Reason.NO_PROOF:
+            verdict = _by_solver(proofs, form)
+    if verdict is None or (verdict.reason is Reason.NO_PROOF and LIMIT[form] > FIRST[form]):
+        verdict = _by_splitting(proofs, form, LIMIT[form])
     return verdict
 
 
@@ -150,26 +154,27 @@ def _relaxed_first(proofs: Proofs, outputs: Float[np.ndarray, " sample"]) -> Run
     return run if run.end == "dual certificate" else None
 
 
-def _by_solver(proofs: Proofs, form: str, before: Verdict | None) -> Verdict:
+def _by_solver(proofs: Proofs, form: str) -> Verdict:
     """The verdict by a convex solver's solution and multiplier, each made a proof."""
     from llrnb.relu.programs import SolverFailed, solve  # here: cvxpy takes a second to import
 
-    iterations = before.iterations if before else 0
-    unknown = Verdict("undecided", Reason.NO_PROOF, None, iterations)
+    unknown = Verdict("undecided", Reason.NO_PROOF)
     try:
         solution = solve(proofs.problem, form)
     except SolverFailed:
         return unknown
     dual = getattr(solution, "dual", None)
     if dual is not None and any(proofs.certify(sign * dual) for sign in (1, -1)):
-        return _won(proofs, Reason.CERTIFICATE, iterations)
+        return _won(proofs, Reason.CERTIFICATE)
     weights = proofs.weights(solution)
     if proofs.cheaper(weights):
-        return _lost(Reason.CHEAPER, iterations)
-    return _lost(Reason.TIE, iterations) if proofs.tied(weights) else unknown
+        return _lost(Reason.CHEAPER)
+    if proofs.tied(weights) or proofs.repeated():
+        return _lost(Reason.TIE)
+    return unknown
 
 
-def _apart(proofs: Proofs, form: str, method: str) -> Verdict:
+def _apart(proofs: Proofs, form: str) -> Verdict:
     """How far the solution is from planted weights that do not fit, without a verdict."""
     from llrnb.relu.programs import SolverFailed, solve
 
