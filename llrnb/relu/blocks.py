@@ -6,8 +6,7 @@ Any such basis gives the same program; here W_j = R_j^-1 of a QR decomposition D
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -147,36 +146,6 @@ def blocks(problem: Problem) -> Blocks:
         coordinates = factors[j].T @ (active.T @ (active @ weights[:, i]))
         target[:, i] = coordinates / np.linalg.norm(coordinates)
     return Blocks(inputs, masks, factors, problem.support, target)
-
-
-def in_units(problem: Problem) -> tuple[Problem, Float[np.ndarray, " input"]]:
-    """The same problem in units in which its numbers are about 1, and the way back.
-
-    All factors are powers of 2, so nothing is rounded. Data, and all weights together, are scaled
-    as a whole, and the outputs with them; in a normalised network, which does not ask for the
-    inputs' units, every input and every neuron by itself.
-
-    Returns:
-        The problem, and for each input by what its weights there are multiplied to get back.
-    """
-    planted = problem.planted
-    axis = 0 if problem.network == "normalised" else None
-    inputs = np.ldexp(planted.inputs, -_exponent(planted.inputs, axis))
-    length = 0 if axis == 0 else _exponent(np.linalg.norm(inputs) / np.sqrt(planted.dim))
-    inputs = np.ldexp(inputs, -length)
-    units = _exponent(planted.inputs, axis) + length
-    weights = np.ldexp(planted.weights.T, units).T
-    sizes = _exponent(weights, axis)
-    weights = np.ldexp(weights, -sizes)
-    outputs = planted.outputs if axis == 0 else np.ldexp(planted.outputs, -sizes)
-    scaled = replace(planted, inputs=inputs, weights=weights, outputs=outputs)
-    back = np.broadcast_to(np.ldexp(1.0, -units if axis == 0 else sizes - units), planted.dim)
-    return replace(problem, planted=scaled), back
-
-
-def _exponent(numbers: Float[np.ndarray, "*shape"] | float, axis: int | None = None) -> Any:
-    """The power of 2 next above the largest of some numbers, or of each column."""
-    return np.frexp(np.abs(numbers).max(axis=axis, initial=0))[1]
 
 
 def orthonormal_factor(

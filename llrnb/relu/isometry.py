@@ -18,7 +18,8 @@ from jaxtyping import Float
 from scipy.linalg import qr, solve_triangular
 
 from llrnb.relu.arrangements import Problem
-from llrnb.relu.blocks import Blocks, blocks, column_norms, in_units
+from llrnb.relu.blocks import Blocks, blocks, column_norms
+from llrnb.relu.duality import in_units
 
 MISFIT = 1e-8  # how far A_s^T λ may be off ŵ_s
 INDEPENDENT, DEPENDENT = 1e-9, 1e-12  # Outputs whose least singular value is in between: unknown.
@@ -77,7 +78,7 @@ def isometry(problem: Problem) -> Isometry:
     parts = blocks(in_units(problem)[0])
     dual = least_certificate(parts)
     value, valid = certificate(parts, dual)
-    return Isometry(value, valid, _name(problem), independent(parts) is True, _slack(parts, dual))
+    return Isometry(value, valid, _name(problem), bool(independent(parts)), _slack(parts, dual))
 
 
 def directions(parts: Blocks) -> Float[np.ndarray, "input neuron"]:

@@ -35,6 +35,7 @@ class Proofs:
         parts: the blocks of A.
         cones: those of the exact program, or None for the relaxed one.
         cost: of the planted weights.
+        longest: the length of the longest of them.
     """
 
     def __init__(self, problem: Problem, form: str) -> None:
@@ -42,7 +43,8 @@ class Proofs:
         self.parts = blocks(problem)
         self.linear_unit = problem.network == "skip"
         self.cones = Cones(self.parts, self.linear_unit) if form == "exact" else None
-        self.cost = float(np.linalg.norm(self.parts.target, axis=0).sum())
+        lengths = column_norms(self.parts.target)
+        self.cost, self.longest = float(lengths.sum()), float(lengths.max())
         self.groups, self.sign = self.cones.groups() if self.cones else (self.parts, 1.0)
         self.support = list(self.parts.support)
         self.seen, self.rounding = _seen(problem)
@@ -86,7 +88,7 @@ class Proofs:
         dual, slack = self._moved(dual)
         below = 1 - STRICT - slack
         if self.cones is None:
-            return certificate(self.parts, dual)[0] < below
+            return bool(certificate(self.parts, dual)[0] < below)
         if pressure is None:
             pressure = np.zeros((len(dual), 2 * self.cones.gates.masks.shape[1]))
         return self._certify_in_cones(dual, pressure, below)
@@ -271,8 +273,7 @@ class Proofs:
 
     def _steps(self, step: Float[np.ndarray, "input block"]) -> Float[np.ndarray, " share"]:
         """How far one may go: as far as the cones allow, and shares of it."""
-        sizes = np.linalg.norm(self.parts.target, axis=0)
-        most = sizes.max()
+        most = self.longest
         if self.cones is not None and not self.linear_unit:
             sides = self.cones.sides(self._in_halves(self.parts.planted()))[:, self.support]
             falls = self.cones.sides(self._in_halves(step))[:, self.support]

@@ -43,11 +43,13 @@ class Run:
         end: "dual certificate", "cheaper feasible point", "converged" or "iteration limit".
         weights: the last iterate w, or w - w' of the exact program, in the blocks' coordinates.
         iterations: how many.
+        dual: the multiplier λ of A w = y, where the relaxed program's splitting converged.
     """
 
     end: str
     weights: Float[np.ndarray, "input block"]
     iterations: int
+    dual: Float[np.ndarray, " sample"] | None = None
 
 
 def relaxed_splitting(
@@ -55,6 +57,7 @@ def relaxed_splitting(
     outputs: Float[np.ndarray, " sample"],
     *,
     limit: int,
+    accuracy: float = CONVERGED / 10,
     proofs: Proofs | None = None,
     relaxation: bool = False,
 ) -> Run:
@@ -64,11 +67,12 @@ def relaxed_splitting(
         parts: the blocks of A.
         outputs: y.
         limit: on the iterations.
+        accuracy: the residuals of a solution.
         proofs: that end the run; without them only convergence does.
         relaxation: whether they are about the exact program, to which a point means nothing here.
     """
     solve = symmetric_solver(parts.gram())
-    rate = RATE / column_norms(parts.target).max()
+    rate = RATE / (proofs.longest if proofs else 1.0)
     groups = np.zeros((parts.inputs.shape[1], parts.masks.shape[1]))
     scaled = np.zeros_like(groups)  # the dual of w = z, over ρ
     for iteration in range(1, limit + 1):
@@ -84,8 +88,8 @@ def relaxed_splitting(
             return Run("cheaper feasible point", point, iteration)
         if proofs and proofs.certify(-rate * multiplier):
             return Run("dual certificate", parts.planted(), iteration)
-        if max(np.abs(point - groups).max(), np.abs(groups - before).max()) < CONVERGED / 10:
-            return Run("converged", point, iteration)
+        if max(np.abs(point - groups).max(), np.abs(groups - before).max()) < accuracy:
+            return Run("converged", point, iteration, -rate * multiplier)
     return Run("iteration limit", point, limit)
 
 
@@ -108,7 +112,7 @@ def exact_splitting(
         proofs: that end the run; without them only convergence does.
     """
     affine = Projection(cones)
-    size, repairs = column_norms(cones.parts.target).max(), 0
+    size, repairs = proofs.longest if proofs else 1.0, 0
     rate = EXACT_RATES[1] / size
     groups, slack = affine.zeros()
     scaled, pressed = affine.zeros()  # the duals of w = z and of the cones, over ρ

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from llrnb.relu.arrangements import Problem
-from llrnb.relu.blocks import in_units
+from llrnb.relu.duality import in_units
 from llrnb.relu.isometry import least_certificate
 from llrnb.relu.planted import one_of
 from llrnb.relu.proofs import Proofs
@@ -90,11 +90,20 @@ def recover(problem: Problem, form: str = "relaxed", method: str = "auto") -> Ve
     """
     one_of(Form, "form", form)
     one_of(Method, "method", method)
-    scaled, units = in_units(problem)
+    scaled, back = _in_units(problem)
     verdict = _decided(Proofs(scaled, form), form, method)
     if verdict.weights is None:
         return verdict
-    return replace(verdict, weights=units[:, None] * verdict.weights)
+    return replace(verdict, weights=back[:, None] * verdict.weights)
+
+
+def _in_units(problem: Problem) -> tuple[Problem, Float[np.ndarray, " input"]]:
+    """The problem in units near 1, and by what weights there are multiplied to get back."""
+    scaled, units = in_units(problem)
+    if problem.network != "normalised":
+        return scaled, units.outputs / units.inputs
+    planted = replace(scaled.planted, outputs=problem.planted.outputs)  # of neurons of length 1
+    return replace(scaled, planted=planted), 1 / units.inputs
 
 
 def _decided(proofs: Proofs, form: str, method: str) -> Verdict:
@@ -163,8 +172,7 @@ def _by_solver(proofs: Proofs, form: str) -> Verdict:
         solution = solve(proofs.problem, form)
     except SolverFailed:
         return unknown
-    dual = getattr(solution, "dual", None)
-    if dual is not None and any(proofs.certify(sign * dual) for sign in (1, -1)):
+    if proofs.certify(solution.dual):
         return _won(proofs, Reason.CERTIFICATE)
     weights = proofs.weights(solution)
     if proofs.cheaper(weights):

@@ -97,7 +97,8 @@ def phase_cell(
 
         recovery: reason, iterations; the outcome is the verdict's;
         isometry: value, valid; the outcome is "holds" or "fails";
-        solution: weight_distance, test_distance, test_mse, cosine, other_norm, residual;
+        solution: weight_distance, test_distance, test_mse, cosine, other_norm, residual, gap,
+        violation; the outcome is "accurate" or "inaccurate", see `llrnb.relu.solutions`;
         descent: weight_distance, test_distance, test_mse, cosine, other_norm, train_loss.
 
         The outcome of a problem that cannot be posed, because n < d in a normalised network, is
@@ -197,7 +198,9 @@ def _solution(planted, fresh, *, network, form, **_) -> list[dict]:
         }
         rows.append(
             {
-                "outcome": found.status,
+                "outcome": "accurate" if found.accurate else "inaccurate",
+                "gap": found.gap,
+                "violation": found.violation,
                 "test_distance": float(np.linalg.norm(off)),
                 "test_mse": float(np.mean(off**2)),
                 **{name: measure(problem, found) for name, measure in measures.items()},
