@@ -356,7 +356,7 @@ def _gates(rng: np.random.Generator) -> Case | None:
         whole = rng.integers(-2, 3, (int(rng.integers(1, 9)), dim))
         if kind == "repeated":
             whole = np.vstack([whole, whole[: len(whole) // 2], -whole[:1]])
-        truth, inputs = _by_rays(whole), whole.astype(float)
+        truth, inputs = by_rays(whole), whole.astype(float)
         if kind == "uneven integers":
             inputs = inputs * 2.0 ** rng.integers(-60, 60, dim)
             inputs = inputs * 2.0 ** rng.integers(-200, 200, (len(inputs), 1))
@@ -378,7 +378,7 @@ def _in_half_space(inputs: np.ndarray) -> bool | None:
     return True if margin > 1e-5 else False if margin < 1e-12 else None
 
 
-def _by_rays(whole: np.ndarray) -> bool:
+def by_rays(whole: np.ndarray) -> bool:
     """By the extreme rays of the cone X u >= 0 within the row space, in rational numbers.
 
     Each is the only direction on which rank - 1 independent samples vanish.
