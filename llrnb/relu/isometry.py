@@ -52,7 +52,7 @@ class Isometry:
 
         It is valid, the outputs are independent, and the value is less than 1 beyond rounding.
         """
-        return self.valid and self.independent and self.value + self.rounding < 1 - STRICT
+        return bool(self.valid and self.independent and self.value + self.rounding < 1 - STRICT)
 
 
 def isometry(problem: Problem) -> Isometry:

@@ -83,7 +83,7 @@ class Proofs:
         with ||±A_j^T λ + (S_j X W_j)^T τ_j|| < 1 (of which some may be given), and if the planted
         outputs are independent.
         """
-        if not (self.heard and self.independent and self.possible):
+        if not (np.isfinite(dual).all() and self.heard and self.independent and self.possible):
             return False
         dual, slack = self._moved(dual)
         below = 1 - STRICT - slack

@@ -22,7 +22,7 @@ from llrnb.relu.splitting import Run, exact_splitting, relaxed_splitting
 Form = Literal["relaxed", "exact"]
 Method = Literal["auto", "cvxpy", "fast"]
 
-LIMIT = {"relaxed": 4000, "exact": 10_000}  # iterations of a splitting
+LIMIT = {"relaxed": 4000, "exact": 4000}  # iterations of a splitting
 FIRST = {"relaxed": 4000, "exact": 200}  # those before a solver is asked
 
 
