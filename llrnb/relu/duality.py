@@ -94,11 +94,14 @@ def in_units(problem: Problem) -> tuple[Problem, Units]:
     inputs = 2.0 ** np.round(np.log2(sizes))
     outputs = float(2.0 ** np.round(np.log2(np.abs(planted.outputs).max() or 1.0)))
     cost = outputs if problem.network == "normalised" else float(outputs / inputs[0])
+    weights = planted.weights * (inputs / outputs)[:, None]
+    if problem.network == "normalised":  # whose neurons may be of any length
+        weights = np.ldexp(weights, -np.frexp(np.abs(weights).max(axis=0))[1])
     scaled = replace(
         planted,
         inputs=planted.inputs / inputs,
         outputs=planted.outputs / outputs,
-        weights=planted.weights * (inputs / outputs)[:, None],
+        weights=weights,
         noise=planted.noise / outputs,
     )
     return replace(problem, planted=scaled), Units(inputs, outputs, cost)

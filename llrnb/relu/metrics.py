@@ -43,7 +43,7 @@ def _by_splitting(problem: Problem) -> Solution | None:
         length = 1 / units.outputs
     if not (length > 0 and scaled.planted.outputs.any()):
         return None
-    run = relaxed_splitting(parts, scaled.planted.outputs / length, noise_free=False, **_PRECISE)
+    run = relaxed_splitting(parts, scaled.planted.outputs / length, **_PRECISE)
     if run.dual is None:
         return None
     sizes = length * np.linalg.norm(run.weights, axis=0)

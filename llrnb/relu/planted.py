@@ -126,7 +126,10 @@ def responses(
     active = np.maximum(linear, 0)
     if labels == "relu":
         return active
-    return active / np.maximum(np.linalg.norm(active, axis=0), VANISHING)
+    _, exponents = np.frexp(active.max(axis=0, initial=0))
+    active = np.ldexp(active, -exponents)  # exactly, so that no square under- or overflows
+    sizes = np.linalg.norm(active, axis=0)
+    return active / np.where(sizes > 0, sizes, 1)
 
 
 @dataclass(frozen=True)
