@@ -24,9 +24,11 @@ MAY_IMPORT = {
     "training": {"networks", "training"},
     "least_squares": {"networks", "rank", "training", "least_squares"},
     "condensation": {"networks", "rank", "least_squares"},
-    "interpolation": {"networks", "rank", "embedding", "least_squares"},
+    "certificate": {"networks", "rank", "least_squares"},
+    "interpolation": {"networks", "rank", "embedding", "least_squares", "certificate"},
     "strategies": {
-        *("networks", "rank", "least_squares", "condensation", "interpolation", "training")
+        *("networks", "least_squares", "condensation", "certificate", "interpolation"),
+        "training",
     },
     "relu": {"relu", "training"},
     "store": set(),
