@@ -208,7 +208,7 @@ def allowance(
     *,
     precision: float = 2.0**-52,
 ) -> Float[Tensor, " sample"]:
-    """2 delta' at any inputs: within it a fit and f* agree, where the certificate says that they do.
+    """2 delta' at any inputs: within it a fit and f* agree, on the share that is certified.
 
     delta' is delta there, and what the distance of at most `radius` from the exact zero changes.
     """

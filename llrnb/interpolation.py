@@ -120,9 +120,9 @@ def narrowest_interpolator(
     found = climb.reached or any(
         climb.try_width(replace(net, kernels=width)) for width in range(1, net.kernels + 1)
     )
-    certificate = certify(climb.narrow, climb.params, *data, precision=precision, seed=seed)
-    missed = Outcome.BUDGET_SPENT if climb.exhausted else Outcome.NOT_INTERPOLABLE
     params = unit.back(climb.params)
+    certificate = certify(climb.narrow, params, inputs, outputs, precision=precision, seed=seed)
+    missed = Outcome.BUDGET_SPENT if climb.exhausted else Outcome.NOT_INTERPOLABLE
     _, wide = widen(climb.narrow, params, net.kernels)
     return Interpolation(
         params=wide,
@@ -189,7 +189,7 @@ class _Climb:
         return False
 
     def reach(self, narrow: TanhNetwork, starts: Params, limit: int) -> bool:
-        """Whether one of these starts fits; one that comes near, but not to delta, is passed over."""
+        """Whether one of these starts fits; one that is near, but not to delta, is passed over."""
         while len(starts["w"]):
             fits = fit(
                 narrow, self.inputs, self.outputs, starts, evaluations=limit, until_first=True,
