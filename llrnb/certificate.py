@@ -210,11 +210,14 @@ def allowance(
 ) -> Float[Tensor, " sample"]:
     """2 delta' at any inputs: within it a fit and f* agree, on the share that is certified.
 
-    delta' is delta there, and what the distance of at most `radius` from the exact zero changes.
+    delta' is delta there, and what the distance of at most `radius` from the exact zero changes;
+    infinite without a radius.
     """
     outputs = predict(net, params, inputs)
     task = _Task.of(net, params, inputs, outputs, precision)
-    radius = certificate.radius if task.size else 0.0
+    radius = certificate.radius
+    if radius == inf:
+        return torch.full_like(outputs, inf)
     changed = radius * np.linalg.norm(task.matrix, axis=1)
     bent = radius**2 * task.curvature(radius) if radius else 0.0
     return torch.from_numpy(2 * task.unit * task.delta * (1 + changed + bent))
