@@ -229,4 +229,5 @@ def relative_error(
     predictions: Float[Tensor, "*net sample"], truth: Float[Tensor, " sample"]
 ) -> Float[Tensor, "*net"]:
     """The mean squared error over the mean square of the truth: 1 for a network that is zero."""
-    return (predictions - truth).square().mean(dim=-1) / truth.square().mean()
+    unit = 2.0 ** torch.frexp(truth.abs().max()).exponent.double()  # so that no square overflows
+    return ((predictions - truth) / unit).square().mean(dim=-1) / (truth / unit).square().mean()

@@ -25,9 +25,11 @@ MAY_IMPORT = {
     "training": {"networks", "training", "streams"},
     "least_squares": {"networks", "rank", "training", "least_squares"},
     "condensation": {"networks", "rank", "least_squares"},
-    "interpolation": {"networks", "rank", "embedding", "least_squares"},
+    "certificate": {"networks", "rank", "least_squares"},
+    "interpolation": {"networks", "rank", "embedding", "least_squares", "certificate"},
     "strategies": {
-        *("networks", "rank", "least_squares", "condensation", "interpolation", "training")
+        *("networks", "least_squares", "condensation", "certificate", "interpolation"),
+        "training",
     },
     "relu": {"relu", "training", "streams"},
     "store": {"provenance"},

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from llrnb import narrowest_interpolator, predict, sweep
+from llrnb import Outcome, narrowest_interpolator, predict, sweep
 from llrnb.networks import cnn, fully_connected
 from llrnb.presets import limit, presets_of
 from llrnb.strategies import STRATEGIES, adam, dropout, gradient_descent
@@ -48,8 +48,8 @@ def test_one_sample_more_than_the_rank_recovers_and_fewer_do_not(table):
     enough = table["samples"] > table["model_rank"]
     assert table.loc[enough, "exact"].all()
     assert not table.loc[~enough, "exact"].any()
-    assert set(table.loc[enough, "status"]) == {"recovered"}
-    assert set(table.loc[~enough, "status"]) == {"interpolates, not certified"}
+    assert set(table.loc[enough, "status"]) == {Outcome.AGREES}
+    assert set(table.loc[~enough, "status"]) <= {Outcome.FITS, Outcome.DETERMINED}
 
 
 def test_a_row_is_what_its_strategy_finds_on_its_samples(table):
@@ -106,7 +106,7 @@ def test_noise_is_added_to_the_samples_only():
 def test_a_target_of_another_kind_is_never_certified(target):
     table = sweep.run(replace(TINY, target=target))
     assert set(table["model_rank"]) == {0}
-    assert "recovered" not in set(table["status"])
+    assert Outcome.AGREES not in set(table["status"])
     assert not table["recovered"].any()
 
 
