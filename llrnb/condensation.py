@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.least_squares import Fits, fit
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double_params
@@ -55,10 +56,10 @@ def condense(
     >>> narrow.kernels, params["a"].flatten().tolist()
     (2, [2.0, 0.5])
     """
-    if not (angle >= 0 and length >= 0):
-        raise ValueError(f"kernels are merged up to tolerances >= 0, got {angle} and {length}")
+    angle = checks.real(angle, "angle", least=0, finite=False)
+    length = checks.real(length, "length", least=0, finite=False)
     params = double_params(params)
-    net.check(params)
+    checks.instance(net, TanhNetwork, "net").check(params)
     v, a = params["w"], params["a"]
     if net.bias:
         v = torch.cat([v, params["b"][..., None]], dim=-1)

@@ -9,10 +9,10 @@ Each kind takes the arguments of the function or class that it stands for.
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from inspect import signature
 from math import nan
 
-import torch
-
+from llrnb import checks
 from llrnb.networks import TanhNetwork, cnn, fully_connected
 from llrnb.targets import Target, generic_target, paper_target
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
@@ -30,7 +30,7 @@ def network_from(description: Mapping) -> TanhNetwork:
     >>> network_from({"kind": "fully connected", "input_dim": 5, "width": 3}).parameter_count
     21
     """
-    kinds = {"fully connected": fully_connected, "cnn": _cnn, "windows": _windows}
+    kinds = {"fully connected": fully_connected, "cnn": cnn, "windows": TanhNetwork}
     return _made(kinds, "network", description)
 
 
@@ -133,26 +133,14 @@ _OPTIMIZERS = {"gradient descent": GradientDescent, "adam": Adam}
 
 
 def _made(kinds: Mapping, what: str, description: Mapping):
-    arguments = dict(description)
-    kind = arguments.pop("kind", None)
-    if kind not in kinds:
-        raise ValueError(f"a {what} needs a kind, one of {list(kinds)}, got {kind!r}")
+    arguments = checks.meant(checks.mapping(description, f"a {what}"))
+    kind = checks.one_of(kinds, f"the {what}'s kind", arguments.pop("kind", None))
     try:
-        return kinds[kind](**arguments)
+        signature(kinds[kind]).bind(**arguments)
     except TypeError as error:  # Python's message names the argument
-        raise ValueError(f"a {what} of kind {kind!r} cannot be made: {error}") from None
-
-
-def _windows(*, windows, **fields) -> TanhNetwork:
-    return TanhNetwork(windows=tuple(tuple(window) for window in windows), **fields)
-
-
-def _cnn(*, input_shape, kernel_size, **arguments) -> TanhNetwork:
-    """JSON has lists where `cnn` has tuples."""
-    input_shape, kernel_size = (
-        tuple(value) if isinstance(value, list) else value for value in (input_shape, kernel_size)
-    )
-    return cnn(input_shape, kernel_size, **arguments)
+        needed = list(signature(kinds[kind]).parameters)
+        raise ValueError(f"a {what} of kind {kind!r} needs some of {needed}: {error}") from None
+    return kinds[kind](**arguments)
 
 
 def _generic(*, network, seed=0) -> Target:
@@ -160,5 +148,6 @@ def _generic(*, network, seed=0) -> Target:
 
 
 def _with_params(*, network, params) -> Target:
-    values = {name: torch.tensor(value, dtype=torch.float64) for name, value in params.items()}
+    values = checks.mapping(params, "the params of a target")
+    values = {name: checks.data(value, f"params[{name!r}]") for name, value in values.items()}
     return Target(network_from(network), values)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.certificate import (
     Certificate,
     Outcome,
@@ -109,10 +110,8 @@ def narrowest_interpolator(
     (<Outcome.AGREES: 'agrees on this input law, or a coincidence'>, 3, 21)
     """
     inputs, outputs = checked_data(net, inputs, outputs)
-    if budget < 1:
-        raise ValueError(f"an interpolator needs a budget of at least 1 evaluation, got {budget}")
-    if starts < 1:
-        raise ValueError(f"an interpolator needs at least 1 start at each width, got {starts}")
+    budget, seed = checks.count(budget, "budget"), checks.seed(seed)
+    starts = checks.count(starts, "starts")
     precision = precision_of(outputs) if precision is None else precision
     unit = units(inputs, outputs)
     data = unit.data(inputs, outputs)

@@ -5,6 +5,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from llrnb import checks
 from llrnb.streams import rng
 
 
@@ -19,11 +20,13 @@ def binomial_interval(
     >>> [round(float(end), 2) for end in binomial_interval(20, 20)]
     [0.84, 1.0]
     """
-    successes = np.asarray(successes)
-    if trials < 1 or successes.min() < 0 or successes.max() > trials:
+    trials = checks.count(trials, "trials")
+    confidence = checks.real(confidence, "confidence", above=0, below=1)
+    found = checks.data(successes, "successes").numpy()
+    if not found.size or (found % 1).any() or found.min() < 0 or found.max() > trials:
         raise ValueError(f"an interval needs 0..trials successes, got {successes} of {trials}")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    fraction, scale = successes / trials, 1 + z**2 / trials
+    fraction, scale = found / trials, 1 + z**2 / trials
     middle = (fraction + z**2 / (2 * trials)) / scale
     half = z / scale * np.sqrt(fraction * (1 - fraction) / trials + z**2 / (4 * trials**2))
     return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)
@@ -42,6 +45,11 @@ def transition_point(
     >>> transition_point(np.array([5, 7, 9]), np.array([0.0, 0.4, 0.8]))
     7.5
     """
+    samples, fractions = _sizes(samples), checks.array(fractions, "fractions", len(samples))
+    return _point(samples, fractions, checks.real(level, "level", above=0))
+
+
+def _point(samples: np.ndarray, fractions: np.ndarray, level: float) -> float:
     rising = _nondecreasing(fractions)
     if rising[-1] < level:
         return float("inf")
@@ -62,13 +70,16 @@ def transition_interval(
     seed: int = 0,
 ) -> tuple[float, float]:
     """A bootstrap interval of the transition point: trials are drawn anew at every sample size."""
-    stream = rng("bootstrap of transitions", seed=seed)
+    samples, level = _sizes(samples), checks.real(level, "level", above=0)
+    recovered = _flags(recovered, len(samples))
+    confidence = checks.real(confidence, "confidence", above=0, below=1)
+    draws, stream = checks.count(draws, "draws"), rng("bootstrap of transitions", seed=seed)
     sizes, trials = recovered.shape
     points = []
     for _ in range(draws):
         again = stream.integers(trials, size=(sizes, trials))
         fractions = np.take_along_axis(recovered, again, axis=1).mean(axis=1)
-        points.append(transition_point(samples, fractions, level))
+        points.append(_point(samples, fractions, level))
     return _ends(points, confidence)
 
 
@@ -123,6 +134,25 @@ def _ends(points: list[float], confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     ends = np.quantile(points, [tail, 1 - tail], method="nearest")
     return float(ends[0]), float(ends[1])
+
+
+def _flags(recovered: Bool[np.ndarray, "size trial"], sizes: int) -> Bool[np.ndarray, "size trial"]:
+    """For each sample size, which trials recovered."""
+    found = np.asarray(recovered)
+    if found.dtype != bool or found.ndim != 2 or len(found) != sizes or not found.size:
+        raise ValueError(
+            f"a transition needs True or False for each of {sizes} sizes and each trial, "
+            f"got {checks.came(recovered)}"
+        )
+    return found
+
+
+def _sizes(samples: Shaped[np.ndarray, " size"]) -> Float[np.ndarray, " size"]:
+    """Sample sizes, which rise."""
+    sizes = checks.array(samples, "samples", None)
+    if (np.diff(sizes) <= 0).any():
+        raise ValueError(f"a transition needs rising sample sizes, got {samples}")
+    return sizes
 
 
 def _nondecreasing(values: Float[np.ndarray, " size"]) -> Float[np.ndarray, " size"]:

@@ -171,8 +171,8 @@ def test_a_wide_target_is_found_by_its_narrow_width():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"budget": 0}, "budget of at least 1 evaluation, got 0"),
-        ({"starts": 0}, "at least 1 start at each width, got 0"),
+        ({"budget": 0}, "budget needs an integer of at least 1, got 0"),
+        ({"starts": 0}, "starts needs an integer of at least 1, got 0"),
         ({"inputs": torch.zeros(8, 4)}, "inputs of shape"),
         ({"outputs": torch.zeros(7)}, "outputs of shape"),
     ],

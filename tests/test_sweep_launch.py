@@ -435,7 +435,7 @@ def test_the_command_line_runs_watches_and_publishes(tmp_path, monkeypatch, caps
     pd.testing.assert_frame_equal(table, sweep.run(TINY), check_exact=True)
     assert manifest["rows"] == 72 and manifest["device"] == ["cpu"]
     status, said = say("run", "fig4")
-    assert status == 1 and "the sweep needs to be one of ['fig3', " in said and "'fig4'" in said
+    assert status == 1 and "sweep needs one of fig3, " in said and "'fig4'" in said
     status, said = say("run", "fig3", "--preset", "large")
     assert status == 1 and "got 'large'" in said
 

@@ -160,9 +160,9 @@ def test_shares_keep_noises_apart_and_refuse_a_trial_twice(table):
 
 
 def test_an_unknown_strategy_or_target_is_refused():
-    with pytest.raises(ValueError, match="the strategy needs to be one of .*, got 'guess'"):
+    with pytest.raises(ValueError, match="strategy needs one of .*, got 'guess'"):
         sweep.run(replace(TINY, strategy="guess"))
-    with pytest.raises(ValueError, match="the target needs to be one of .*, got 'none'"):
+    with pytest.raises(ValueError, match="target needs one of .*, got 'none'"):
         sweep.run(replace(TINY, target="none"))
 
 

@@ -108,7 +108,7 @@ def test_a_phase_sweep_is_refused_on_a_gpu():
 
 
 def test_an_unknown_task_is_refused():
-    with pytest.raises(ValueError, match="the task needs to be one of .*, got 'guess'"):
+    with pytest.raises(ValueError, match="task needs one of .*, got 'guess'"):
         sweep.run(replace(TINY, task="guess"))
 
 

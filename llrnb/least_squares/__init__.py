@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import frexp, isfinite
+from math import frexp
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.least_squares import compiled
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double, double_params
@@ -157,16 +158,14 @@ def fit(
     """
     inputs, outputs = checked_data(net, inputs, outputs)
     starts = double_params(starts)
+    tolerance = checks.real(tolerance, "tolerance", least=0)
+    bound = checks.real(bound, "bound", above=0, finite=False)
+    evaluations = checks.count(evaluations, "evaluations")
+    until_first = checks.flag(until_first, "until_first")
     count = len(starts["w"]) if "w" in starts and starts["w"].ndim else 0
     net.check(starts, axes=(count,))
     if not count:
         raise ValueError("a fit needs at least 1 start, got none")
-    if not (isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"the tolerance needs to be finite and >= 0, got {tolerance}")
-    if not bound > 0:
-        raise ValueError(f"the bound needs to be positive, got {bound}")
-    if evaluations < 1:
-        raise ValueError(f"a fit needs at least 1 evaluation, got {evaluations}")
     unit = units(inputs, outputs)
     inputs, outputs = unit.data(inputs, outputs)
     square = float(outputs.square().sum()) or float(len(outputs))
@@ -200,8 +199,8 @@ def stream(
         ValueError: fewer than 1 at a time, or as `fit`.
     """
     inputs, outputs = checked_data(net, inputs, outputs)
-    if count < 1:
-        raise ValueError(f"a fit needs at least 1 start, got {count}")
+    count, seed = checks.count(count, "count"), checks.seed(seed)
+    checks.room("the starts", count, net.parameter_count)
     source = net.stream("search starts", seed)
     scale = sizes(net, inputs, outputs)
     while True:
@@ -211,6 +210,7 @@ def stream(
 
 def sizes(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> dict[str, float]:
     """The scale of each parameter array: 1 over that of the inputs, 1, and that of the outputs."""
+    inputs, outputs = checked_data(net, inputs, outputs)
     x, y = _size(inputs), _size(outputs)
     scales = {"w": 1 / x, "b": 1.0, "a": y, "c": y}
     return {name: scales[name] for name in net.shapes}
@@ -223,6 +223,7 @@ def checked_data(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> tuple[Ten
         TypeError: not tensors of real floats.
         ValueError: another shape, no samples, NaN or infinity, a size beyond 1e300 or its inverse.
     """
+    checks.instance(net, TanhNetwork, "net")
     inputs, outputs = double(inputs, "inputs"), double(outputs, "outputs")
     if inputs.ndim != 2 or inputs.shape[1] != net.input_dim or not len(inputs):
         raise ValueError(

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double_params
 from llrnb.rank.exact import by_neuron, exact_rank
@@ -135,6 +136,12 @@ def nonsingularity_bound(matrix: Matrix, error: Matrix | float = 0.0) -> float:
     >>> nonsingularity_bound(np.eye(3)) < 1e-14, nonsingularity_bound(np.ones((2, 2))) < 1
     (True, False)
     """
+    matrix = checks.data(matrix, "matrix", finite=False).numpy()
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a bound needs a square matrix, got shape {matrix.shape}")
+    error = checks.data(error, "error", finite=False).numpy()
+    if error.shape not in ((), matrix.shape) or (error < 0).any():
+        raise ValueError(f"a bound needs errors >= 0, one or each, got {checks.came(error)}")
     error = np.broadcast_to(error, matrix.shape)
     for axis in (0, 1):
         exponent = -np.frexp(np.abs(matrix).max(axis, keepdims=True, initial=0.0))[1]

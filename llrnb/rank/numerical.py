@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import Params
 from llrnb.rank import doubts
 from llrnb.rank.checks import double, double_params
@@ -86,8 +87,11 @@ def generic_inputs(
     until it is twice the rank, or exceeds the number of parameters by a twentieth; or `more` times
     as many, for models that are zero at most inputs.
     """
+    checks.function(model, "model")
+    shape = checks.many(checks.count, shape, "shape", fewest=0, least=0)
     parameters = sum(value.numel() for value in double_params(params).values())
     most = more * (parameters + parameters // 20 + 16)
+    checks.room("the inputs", most, *shape)
     stream = rng("generic inputs")
     for power in count(3):
         samples = min(2 * 4**power * more, most)

@@ -12,11 +12,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from llrnb import checks
 from llrnb.relu.half_spaces import has_all_ones
 from llrnb.relu.planted import Planted, one_of, responses
 from llrnb.streams import rng
 
 Network = Literal["plain", "skip", "normalised"]
+_MOST_SAMPLES = 10**4  # of a probability: its terms are as long integers
 MADE_FOR = {"plain": "relu", "skip": "linear", "normalised": "normalised"}
 
 
@@ -44,8 +46,13 @@ def sample_patterns(
     (array([[False,  True],
            [ True, False]]), array([0, 1]))
     """
+    inputs = checks.array(inputs, "inputs", None, None)
+    count = checks.count(count, "count", least=0)
+    checks.instance(rng, np.random.Generator, "rng")
+    checks.room("the patterns", count, max(inputs.shape))
     planted = np.empty((inputs.shape[1], 0)) if include is None else include
-    if count < 0 or count + planted.shape[1] < 1:
+    planted = checks.data(planted, "include").numpy()
+    if count + planted.shape[1] < 1:
         raise ValueError(f"patterns need at least 1 direction, got {count}")
     directions = np.hstack([planted, rng.standard_normal((inputs.shape[1], count))])
     drawn = inputs @ directions >= 0
@@ -66,9 +73,8 @@ def cover_probability(samples: int, dim: int) -> float:
     >>> cover_probability(20, 10)
     0.5
     """
-    if samples < 1 or dim < 1:
-        raise ValueError(f"the probability needs 1 sample and 1 input, got {samples} and {dim}")
-    samples, dim = int(samples), int(dim)  # NumPy's integers would overflow
+    samples = checks.count(samples, "samples", most=_MOST_SAMPLES)
+    dim = checks.count(dim, "dim")
     return pattern_count(samples, dim) / 2**samples
 
 
@@ -144,6 +150,9 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
             for "normalised", or more planted neurons than there are patterns.
     """
     one_of(Network, "network", network)
+    checks.instance(planted, Planted, "planted")
+    patterns = None if patterns is None else checks.count(patterns, "patterns")
+    seed = checks.seed(seed)
     samples, dim = planted.samples, planted.dim
     if planted.labels != MADE_FOR[network]:
         raise ValueError(

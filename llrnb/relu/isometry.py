@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import qr, solve_triangular
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import Blocks, blocks, column_norms
 from llrnb.relu.duality import in_units
@@ -75,7 +76,7 @@ def isometry(problem: Problem) -> Isometry:
     >>> isometry(problem).condition
     'NIC-L'
     """
-    parts = blocks(in_units(problem)[0])
+    parts = blocks(in_units(checks.instance(problem, Problem, "problem"))[0])
     dual = least_certificate(parts)
     value, valid = certificate(parts, dual)
     return Isometry(value, valid, _name(problem), bool(independent(parts)), _slack(parts, dual))

@@ -8,6 +8,7 @@ the cone of its pattern; its neurons apply the ReLU all the same.
 import numpy as np
 from jaxtyping import Float
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
 from llrnb.relu.duality import certified, in_units
@@ -30,6 +31,8 @@ def solution(problem: Problem, form: str = "relaxed") -> Solution:
     """
     from llrnb.relu.programs import solve  # here, because cvxpy takes a second to import
 
+    checks.instance(problem, Problem, "problem")
+    checks.one_of(("relaxed", "exact", "regularised"), "form", form)
     found = _by_splitting(problem) if form == "relaxed" else None
     return found if found is not None and found.accurate else solve(problem, form)
 
@@ -61,6 +64,8 @@ def predictions(
     A normalised network normalises over these inputs: what its neuron j adds has the norm that it
     had on the data, ||D_j X w_j||.
     """
+    _of(problem, found)
+    inputs = checks.array(inputs, "inputs", None, problem.planted.dim)
     total = np.zeros(len(inputs))
     if found.skip is not None:
         total += inputs @ found.skip
@@ -79,7 +84,7 @@ def weight_distance(problem: Problem, found: Solution) -> float:
     skip: ||w_0 - w||. Otherwise (sum_i ||w_i - w'_i - w*_i||^2)^(1/2) over the planted groups, for
     normalised networks in the norm ||D_i X v||, with w*_i scaled to make the planted outputs.
     """
-    planted = problem.planted
+    planted = _of(problem, found).planted
     if found.skip is not None:
         return float(np.linalg.norm(found.skip - planted.weights.sum(axis=1)))
     support = list(problem.support)
@@ -93,12 +98,14 @@ def weight_distance(problem: Problem, found: Solution) -> float:
 
 def other_norm(problem: Problem, found: Solution) -> float:
     """(sum_j ||w_j - w'_j||^2)^(1/2) over the groups without a planted neuron."""
+    _of(problem, found)
     rest = np.delete(found.positive - found.negative, list(problem.support), axis=1)
     return float(np.linalg.norm(rest))
 
 
 def cosine(problem: Problem, found: Solution) -> float:
     """The cosine of the angle between w_0 and the planted weights; NaN without a linear unit."""
+    _of(problem, found)
     if found.skip is None:
         return float("nan")
     goal = problem.planted.weights.sum(axis=1)
@@ -108,8 +115,17 @@ def cosine(problem: Problem, found: Solution) -> float:
 
 def residual(problem: Problem, found: Solution) -> float:
     """||f(X) - y||_2 on the data, f linear on every pattern as in the program."""
-    X = problem.planted.inputs
+    X = _of(problem, found).planted.inputs
     fitted = (problem.patterns * (X @ (found.positive - found.negative))).sum(axis=1)
     if found.skip is not None:
         fitted += X @ found.skip
     return float(np.linalg.norm(fitted - problem.planted.outputs))
+
+
+def _of(problem: Problem, found: Solution) -> Problem:
+    """The problem, if the solution may be its own."""
+    checks.instance(problem, Problem, "problem")
+    came = checks.instance(found, Solution, "found").positive.shape
+    if came != (needed := (problem.planted.dim, problem.patterns.shape[1])):
+        raise ValueError(f"the problem needs a solution of shape {needed}, got {came}")
+    return problem

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from scipy.linalg import qr
 from scipy.sparse import block_diag
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import Blocks, blocks
 from llrnb.relu.duality import Parts, certified, in_units, no_weights
@@ -66,10 +67,9 @@ def solve(
     >>> bool(np.allclose(solution.skip, planted.weights[:, 0], atol=1e-6)), solution.accurate
     (True, True)
     """
+    checks.instance(problem, Problem, "problem")
     one_of(Form, "form", form)
-    if not 0 < beta < np.inf:
-        raise ValueError(f"a regularised program needs a finite β > 0, got {beta}")
-    solver = str(solver).upper()
+    beta, solver = checks.real(beta, "beta", above=0), checks.text(solver, "solver").upper()
     if solver not in cp.installed_solvers():
         raise SolverFailed(
             f"{solver} is not installed; cvxpy finds {', '.join(cp.installed_solvers())}"

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.duality import in_units
 from llrnb.relu.isometry import least_certificate
@@ -88,6 +89,7 @@ def recover(problem: Problem, form: str = "relaxed", method: str = "auto") -> Ve
     >>> verdict.outcome, str(verdict.reason)
     ('recovered', 'isometry')
     """
+    checks.instance(problem, Problem, "problem")
     one_of(Form, "form", form)
     one_of(Method, "method", method)
     scaled, back = _in_units(problem)

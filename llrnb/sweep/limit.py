@@ -8,14 +8,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.descriptions import describe_network, family_of, network_from
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
 from llrnb.streams import rng
-from llrnb.sweep.plan import Cell, different, one_row_per_trial
+from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
 from llrnb.targets import draw_inputs, generic_target, paper_target
 
+_TARGETS = ("paper", "generic", "deep", "relu")
 RECOVERED, EXACT = 1e-4, 1e-10  # relative test errors, of the paper's criterion and of a strict one
 
 # Guesses at the seconds that a data set takes on one core; only the order of the jobs rests on it.
@@ -60,12 +62,29 @@ class Limit:
     options: Mapping[str, int] | None = None
     variant: str = ""
 
-    def __post_init__(self) -> None:
-        for family, samples in self.samples.items():
-            different(samples, f"sample sizes of {family}")
-
     notebook = "limit"  # of llrnb/jobs
     along = "samples"
+
+    def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        checks.one_of(STRATEGIES, "strategy", self.strategy)
+        checks.one_of(_TARGETS, "target", self.target)
+        _check_options(self.strategy, self.options or {})
+        names = set(checks.mapping(self.families, "families"))
+        sizes = {
+            name: checks.many(checks.count, size, f"samples[{name!r}]")
+            for name, size in checks.mapping(self.samples, "samples").items()
+        }
+        checks.settle(self, samples=sizes)
+        if not names or not names == set(self.kernels) == set(sizes):
+            raise ValueError(
+                "families, kernels and samples need the same names, "
+                f"got {sorted(names)}, {sorted(self.kernels)} and {sorted(sizes)}"
+            )
+        for name, family in self.families.items():
+            checks.function(family, f"families[{name!r}]")
+        for family, samples in sizes.items():
+            different(samples, f"sample sizes of {family}")
 
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
@@ -102,6 +121,7 @@ class Limit:
         return found
 
 
+@cell
 def limit_cell(
     *,
     variant: str | None = "",
@@ -136,10 +156,14 @@ def limit_cell(
     Raises:
         ValueError: another strategy or target.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"the strategy needs to be one of {list(STRATEGIES)}, got {strategy!r}")
+    checks.one_of(STRATEGIES, "strategy", strategy)
+    checks.one_of(_TARGETS, "target", target)
+    _check_options(strategy, options)
     labels = Limit.labels_of({"variant": variant, "family": family, "network": network})
     narrow = network_from(network)
+    if narrow.kernels != kernels:
+        raise ValueError(f"the network needs to have {kernels} kernels, got {narrow.kernels}")
+    checks.room("the data", trials, max(samples, test_samples), narrow.input_dim)
     wide = network_from({**network, "kernels": kernels * multiple})
     seeds = range(trials)
     truths = [truth_of(target, narrow, trial) for trial in seeds]
@@ -174,6 +198,13 @@ def limit_cell(
         noise=noise,
         model_rank=narrow.parameter_count if target in ("paper", "generic") else 0,
     )  # fmt: skip
+
+
+def _check_options(strategy: str, options: Mapping[str, int]) -> None:
+    parameters = signature(STRATEGIES[strategy]).parameters.values()
+    known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"{strategy} needs options among {known}, got {unknown}")
 
 
 def truth_of(target: str, narrow: TanhNetwork, trial: int) -> Callable[[Tensor], Tensor]:
@@ -212,7 +243,7 @@ def recovered_shares(table: pd.DataFrame, column: str = "recovered") -> pd.DataF
         ValueError: a trial with several rows in a group.
     """
     by = ["variant", "strategy", "family", "target", "multiple", "model_rank", "noise", "samples"]
-    one_row_per_trial(table, by)
+    one_row_per_trial(checks.table(table, [*by, column]), by)
     groups = table.groupby(by, sort=False, dropna=False)[column]
     return groups.agg(trials="size", value="mean").reset_index()
 

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llrnb import checks
 from llrnb.relu import metrics
 from llrnb.relu import training as descent
-from llrnb.relu.arrangements import pose
+from llrnb.relu.arrangements import MADE_FOR, Network, pose
 from llrnb.relu.isometry import isometry
-from llrnb.relu.planted import data_matrix, plant
+from llrnb.relu.planted import Data, Weights, data_matrix, plant
 from llrnb.relu.verdict import recover
 from llrnb.streams import rng
-from llrnb.sweep.plan import Cell, different, one_row_per_trial
+from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
 
 NOT_RUN = "not run"
 _OUTCOMES = {"recovery": ("recovered", "not recovered"), "isometry": ("holds", "fails")}
@@ -55,12 +56,14 @@ class PhaseDiagram:
     seconds: float = 0.02
     variant: str = ""
 
-    def __post_init__(self) -> None:
-        different(self.samples, "sample sizes")
-        different(self.dims, "dimensions")
-
     notebook = "phase"  # of llrnb/jobs
     along = "samples"
+
+    def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        _check_words(self.task, self.network, self.form, self.data, self.weights)
+        different(self.samples, "sample sizes")
+        different(self.dims, "dimensions")
 
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
@@ -88,6 +91,7 @@ class PhaseDiagram:
         ]
 
 
+@cell
 def phase_cell(
     *,
     variant: str | None = "",
@@ -123,15 +127,8 @@ def phase_cell(
     Raises:
         ValueError: another task, or as `plant` and `recover`.
     """
-    tasks = {
-        "recovery": _verdict,
-        "isometry": _isometry,
-        "solution": _solution,
-        "descent": _descent,
-    }
-    if task not in tasks:
-        raise ValueError(f"the task needs to be one of {list(tasks)}, got {task!r}")
-    labels = {"plain": "relu", "skip": "linear", "normalised": "normalised"}[network]
+    _check_words(task, network, form, data, weights)
+    labels = MADE_FOR[network]
     rows = pd.DataFrame({"trial": range(trials)}).assign(
         variant=variant or "", task=task, network=network, form=form, data=data, weights=weights,
         neurons=neurons, noise=noise, samples=samples, dim=dim,
@@ -150,7 +147,7 @@ def phase_cell(
         data_matrix(samples, dim, data, rng("planted test inputs", **key, seed=trial))
         for trial in range(trials)
     ]
-    found = tasks[task](planted, fresh, network=network, form=form, steps=steps)
+    found = _TASKS[task](planted, fresh, network=network, form=form, steps=steps)
     return rows.join(pd.DataFrame(found))
 
 
@@ -165,6 +162,7 @@ def shares(table: pd.DataFrame, outcome: str = "recovered") -> pd.DataFrame:
         ValueError: an outcome that is none of the table's task, several tasks, or a trial with
             several rows in a group.
     """
+    checks.table(table, ["task", *_GROUP, "trial", "outcome"])
     if len(tasks := table["task"].unique()) > 1:
         raise ValueError(f"shares need rows of one task, got {list(tasks)}")
     possible = set(table["outcome"]) - {NOT_RUN, "undecided"}
@@ -197,6 +195,8 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     Raises:
         ValueError: a trial with several rows in a group.
     """
+    checks.table(table, [*_GROUP, "trial"])
+    checks.one_of(table.columns, "metric", metric)
     one_row_per_trial(table, _GROUP)
     run = table["outcome"] != NOT_RUN
     rows = table[_GROUP].assign(run=run, metric=table[metric].where(run))
@@ -279,3 +279,19 @@ def _descent(planted, fresh, *, network, steps, **_) -> list[dict]:
     }
     table = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
     return table.assign(outcome="trained").to_dict("records")
+
+
+_TASKS = {
+    "recovery": _verdict,
+    "isometry": _isometry,
+    "solution": _solution,
+    "descent": _descent,
+}
+
+
+def _check_words(task: str, network: str, form: str, data: str, weights: str) -> None:
+    checks.one_of(_TASKS, "task", task)
+    checks.one_of(Network, "network", network)
+    checks.one_of(("relaxed", "exact", "regularised"), "form", form)
+    checks.one_of(Data, "data", data)
+    checks.one_of(Weights, "weights", weights)

@@ -1,14 +1,50 @@
 """What a preset asks for, in pieces: cells with keys, and the jobs that compute them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
-from llrnb import store
+from llrnb import checks, store
 from llrnb.provenance import PHYSICS
+
+
+def _counts(value: object, name: str) -> dict[str, int]:
+    """A dict of counts."""
+    items = checks.mapping(value, name).items()
+    return {key: checks.count(part, f"{name}[{key!r}]") for key, part in items}
+
+
+def _or_none(check: Callable) -> Callable:
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def _in_text(check: Callable) -> Callable:
+    return lambda value, name: check(checks.meant(value), name)
+
+
+_counted, _rates = partial(checks.many, checks.count), partial(checks.real, above=0)
+# How arguments of cells and fields of presets are checked, by their annotations.
+KINDS = {
+    int: checks.count,
+    float: partial(checks.real, least=0),
+    str: checks.text,
+    int | None: _or_none(checks.count),
+    tuple[int, ...]: _counted,
+    tuple[float, ...]: partial(checks.many, _rates),
+    Sequence[int]: partial(_counted, fewest=0, least=0),
+    Sequence[float]: partial(checks.many, _rates),
+    Mapping: checks.mapping,
+    Mapping[str, int]: _counts,
+    Mapping[str, int] | None: _or_none(_counts),
+}
+# The values of a cell may come from a file; a name in it may look like a number.
+cell = checks.by_annotation(
+    {kind: check if kind is str else _in_text(check) for kind, check in KINDS.items()}
+)
+
 
 # A job of less would lose too much of its time on starting a kernel.
 _SECONDS_PER_JOB = 60.0
@@ -75,6 +111,10 @@ class Preset(Protocol):
     def compute(self, **cell) -> pd.DataFrame: ...
 
 
+def _preset(value: object, name: str) -> Preset:
+    return checks.instance(value, Preset, name)
+
+
 @dataclass(frozen=True)
 class Together:
     """Several presets of one kind as one sweep; their variants tell the rows apart.
@@ -84,6 +124,12 @@ class Together:
     """
 
     presets: tuple[Preset, ...]
+
+    def __post_init__(self) -> None:
+        presets = checks.many(_preset, self.presets, "presets")
+        if len({preset.notebook for preset in presets}) > 1:
+            raise ValueError(f"presets together need to be of one kind, got {checks.came(presets)}")
+        checks.settle(self, presets=presets)
 
     @property
     def notebook(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llrnb import checks
 from llrnb.descriptions import (
     describe_network,
     describe_optimizer,
@@ -20,7 +21,7 @@ from llrnb.descriptions import (
     target_from,
 )
 from llrnb.networks import TanhNetwork, predict, relative_error
-from llrnb.sweep.plan import Cell, different, one_row_per_trial
+from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
 from llrnb.targets import Target, draw, draw_test
 from llrnb.training import GradientDescent, Optimizer, train
 from llrnb.transitions import at_best_rate, choice_interval, transition_point
@@ -68,13 +69,20 @@ class Recovery:
     batch_size: int | None = None
     precision: str = "float64"
 
+    notebook = "recovery"  # of llrnb/jobs
+    along = "samples"  # a job may take several cells that differ in this parameter only
+
     def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        checks.instance(self.target, Target, "target")
+        for name, family in checks.mapping(self.families, "families").items():
+            checks.function(family, f"families[{name!r}]")
+        checks.instance(self.optimizer, Optimizer, "optimizer")
+        checks.one_of(("cpu", "torch"), "engine", self.engine)
+        checks.one_of(("float64", "float32"), "precision", self.precision)
         different(self.samples, "sample sizes")
         different(self.learning_rates, "learning rates")
         different(self.multiples, "multiples")
-
-    notebook = "recovery"  # of llrnb/jobs
-    along = "samples"  # a job may take several cells that differ in this parameter only
 
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
@@ -128,6 +136,7 @@ class Recovery:
         return cells
 
 
+@cell
 def train_cell(
     *,
     variant: str | None = "",
@@ -136,7 +145,7 @@ def train_cell(
     network: Mapping,
     target: Mapping,
     samples: int,
-    learning_rates: list[float],
+    learning_rates: Sequence[float],
     trials: int,
     steps: int,
     tolerance: float,
@@ -171,6 +180,11 @@ def train_cell(
     labels = {"variant": variant, "family": family, "multiple": multiple}
     labels = Recovery.labels_of({**labels, "network": network, "target": target})
     different(learning_rates, "learning rates")
+    if net.input_dim != planted.net.input_dim:
+        raise ValueError(
+            f"a network needs the target's {planted.net.input_dim} inputs, got {net.input_dim}"
+        )
+    checks.room("the data", len(learning_rates), trials, samples, net.input_dim)
     coordinates = pd.DataFrame(
         product(learning_rates, range(trials)), columns=["learning_rate", "trial"]
     )
@@ -245,11 +259,13 @@ def looks(steps: int, count: int) -> list[int]:
     return sorted({*(round(float(step)) for step in spaced), steps})
 
 
+@cell
 def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> dict:
     """Those options of `train_cell` that are not as they are by default.
 
     Only these belong to a cell's parameters, so that a new option leaves old keys as they are.
     """
+    checks.one_of(("float64", "float32"), "precision", precision)
     given = {
         "optimizer": describe_optimizer(optimizer_from(optimizer)),
         "batch_size": batch_size,
@@ -271,6 +287,8 @@ def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
         ValueError: a trial with several rows in a cell at one rate.
     """
     cell = ["variant", "family", "multiple", "samples"]
+    checks.table(table, [*cell, "learning_rate"])
+    checks.one_of(table.columns, "by", by)
     one_row_per_trial(table, [*cell, "learning_rate"])
     table = table.reset_index(drop=True)
     rows = table[[*cell, "learning_rate"]].assign(error=table[by].fillna(np.inf))
@@ -375,18 +393,18 @@ def _by_rate(table: pd.DataFrame, rule: str) -> Iterator[tuple]:
     if rule not in RULES:
         raise ValueError(f"the rule needs to be one of {list(RULES)}, got {rule!r}")
     score, each_run = RULES[rule]
-    for where, cell in table.groupby(_NETWORK, sort=False):
+    for where, rows in table.groupby(_NETWORK, sort=False):
         axes = ["samples", "learning_rate", "trial"]
-        cell = cell.set_index(axes).sort_index()
+        rows = rows.set_index(axes).sort_index()
         shape = tuple(
-            len(level.unique()) for level in (cell.index.get_level_values(a) for a in axes)
+            len(level.unique()) for level in (rows.index.get_level_values(a) for a in axes)
         )
         errors, scores = (
-            cell[name].to_numpy(float).reshape(shape) for name in ("relative_error", score)
+            rows[name].to_numpy(float).reshape(shape) for name in ("relative_error", score)
         )
         yield (
             where,
-            np.array(sorted(set(cell.index.get_level_values("samples")))),
+            np.array(sorted(set(rows.index.get_level_values("samples")))),
             errors,
             scores,
             each_run,
@@ -409,6 +427,7 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     """
     by = ["variant", "family", "multiple", "parameters", "samples", "learning_rate"]
     values = ["train_loss", "test_error", "relative_error"]
+    checks.table(table, [*by, *values])
     one_row_per_trial(table, by)
     groups = _within(table.fillna(dict.fromkeys(values, np.inf)), by)
     with np.errstate(invalid="ignore"):  # inf - inf
