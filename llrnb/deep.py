@@ -12,6 +12,7 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.networks import Params
+from llrnb.streams import rng
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,21 @@ class DeepNetwork:
 
     def init(self, std: float = 1.0, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
-        std, seed = checks.real(std, "std", least=0), checks.seed(seed)
-        rng = np.random.default_rng([*self.widths, int(self.bias), int(self.residual), seed])
+        return self.draw_params(self.stream("deep initial params", checks.seed(seed)), std)
+
+    def draw_params(
+        self, stream: np.random.Generator, std: float = 1.0
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream of one's own."""
+        std = checks.real(std, "std", least=0)
         return {
-            name: torch.from_numpy(std * rng.standard_normal(shape))
+            name: torch.from_numpy(std * stream.standard_normal(shape))
             for name, shape in self.shapes.items()
         }
+
+    def stream(self, role: str, seed: int) -> np.random.Generator:
+        """The stream of a role (`llrnb.streams`) for this architecture."""
+        return rng(role, widths=self.widths, bias=self.bias, residual=self.residual, seed=seed)
 
     def check(self, params: Params) -> None:
         """Raise ValueError unless params are this network's."""

@@ -17,9 +17,10 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank import matrix_rank, numerical_rank, tangent_matrix
+from llrnb.rank import matrix_rank, tangent_matrix
 from llrnb.rank.checks import double_params
 from llrnb.rank.tangent import Model
+from llrnb.streams import rng
 
 # Below this, relative to its scale, a number that should vanish has vanished but for rounding.
 _ROUNDING = 1e-10
@@ -118,13 +119,13 @@ def compatible(
         for q, s in zip(spreads, portions, strict=True)
     ]
     mixing_seed = None if mixing_seed is None else checks.seed(mixing_seed, "mixing_seed")
-    stream = torch.Generator().manual_seed(mixing_seed or 0)
+    stream = rng("mixing", seed=mixing_seed or 0)
     wide = {}
     for layer in range(1, net.layers + 1):
         after, before = spreads[layer], spreads[layer - 1]
         factor = portions[layer - 1].expand(len(after), -1)
         if mixing_seed is not None:
-            noise = torch.randn(factor.shape, generator=stream, dtype=torch.float64)
+            noise = torch.from_numpy(stream.standard_normal(factor.shape))
             factor = factor + free[layer] @ noise @ free[layer - 1]
         wide[f"w{layer}"] = after @ params[f"w{layer}"] @ before.mT * factor
         if f"b{layer}" in params:
@@ -242,10 +243,13 @@ def compare(
         torch.vmap(model, in_dims=(None, 0))(at, inputs)
         for model, at in ((narrow, params), (wide, wide_params))
     )
-    narrow_rank = numerical_rank(narrow, params, inputs).rank
+    tangent = tangent_matrix(narrow, params, inputs)
+    wide_tangent = tangent_matrix(wide, wide_params, inputs)
+    narrow_rank = matrix_rank(tangent).rank
+    if narrow_rank == len(inputs) < tangent.shape[1]:
+        raise ValueError(f"the comparison needs more than {narrow_rank} inputs, the rank on them")
     basis = torch.linalg.svd(tangent, full_matrices=False).U[:, :narrow_rank]
-    stream = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(inputs), generator=stream, dtype=torch.float64)
+    noise = torch.from_numpy(rng("residual").standard_normal(len(inputs)))
     residual = noise - basis @ (basis.mT @ noise)
     scale = wide_tangent.norm() * residual.norm()
     slope = wide_tangent.mT @ (wide_outputs - (outputs + residual))

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.streams import rng
 
 Params = Mapping[str, Tensor]
 
@@ -120,14 +121,24 @@ class TanhNetwork:
 
     def init(self, std: float = 1e-10, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
-        std, seed = checks.real(std, "std", least=0), checks.seed(seed)
-        key = (self.kernels, len(self.windows), self.entries, self.shared, self.bias, seed)
-        key += (1,) * self.output_bias
-        rng = np.random.default_rng([int(part) for part in key])
+        return self.draw_params(self.stream("initial params", checks.seed(seed)), std)
+
+    def draw_params(
+        self, stream: np.random.Generator, std: float = 1.0
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream of one's own."""
+        std = checks.real(std, "std", least=0)
         return {
-            name: torch.from_numpy(np.asarray(std * rng.standard_normal(shape)))
+            name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
             for name, shape in self.shapes.items()
         }
+
+    def stream(self, role: str, seed: int) -> np.random.Generator:
+        """The stream of a role (`llrnb.streams`) for this architecture."""
+        return rng(
+            role, kernels=self.kernels, windows=len(self.windows), entries=self.entries,
+            shared=self.shared, bias=self.bias, output_bias=self.output_bias, seed=seed,
+        )  # fmt: skip
 
     def neuron_weights(self, params: Params) -> Float[Tensor, "neuron input"]:
         """Each neuron's input weights as a vector over all inputs, zero outside its window.
@@ -247,4 +258,5 @@ def relative_error(
             "an error needs predictions of shape (..., sample) and a truth of shape (sample,), "
             f"got {tuple(predictions.shape)} and {tuple(truth.shape)}"
         )
-    return (predictions - truth).square().mean(dim=-1) / truth.square().mean()
+    unit = 2.0 ** torch.frexp(truth.abs().max()).exponent.double()  # so that no square overflows
+    return ((predictions - truth) / unit).square().mean(dim=-1) / (truth / unit).square().mean()

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.certificate import certify, misfit, settle
 from llrnb.condensation import condense, polish
-from llrnb.interpolation import Outcome, narrowest_interpolator
-from llrnb.least_squares import BOUND, ROUNDING, draw_starts, fit
-from llrnb.networks import Params, TanhNetwork
-from llrnb.rank import exact_rank
+from llrnb.interpolation import narrowest_interpolator
+from llrnb.least_squares import BOUND, draw_starts, fit
+from llrnb.networks import Params, TanhNetwork, predict
 from llrnb.training import train
 
 RATES = (0.05, 0.15, 0.5)  # of gradient descent
@@ -152,8 +152,8 @@ def condense_and_polish(
     """A short descent from small weights; its condensed kernels are merged and fitted anew.
 
     Kernels are merged by direction. Of those that remain, the one with the largest outputs is
-    fitted by second-order steps, then the first two, and so on, until the fit is exact. It is
-    certified as in the corollary.
+    fitted by second-order steps, then the first two, and so on, until every sample is met to its
+    rounding. The status is that of `certify`.
     """
     inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
     steps = checks.count(steps, "steps")
@@ -161,7 +161,7 @@ def condense_and_polish(
     for descent, x, y in zip(
         gradient_descent(net, inputs, outputs, seeds, steps=steps), inputs, outputs, strict=True
     ):
-        best, cost, goal = descent, descent.evaluations, ROUNDING * float(y.square().mean())
+        best, cost = descent, descent.evaluations
         merged, params = condense(net, descent.params, angle=ANGLE, length=inf)
         for kernels in range(1, merged.kernels + 1):
             narrow = replace(merged, kernels=kernels)
@@ -170,12 +170,15 @@ def condense_and_polish(
             }
             fits = polish(narrow, start, x, y, bound=BOUND)
             cost += int(fits.evaluations[0])
-            if fits.loss[0] < best.loss:
-                found = {name: value[0] for name, value in fits.params.items()}
-                best = replace(best, net=narrow, params=found, loss=float(fits.loss[0]))
-            if best.loss <= goal:
+            found = settle(narrow, {name: value[0] for name, value in fits.params.items()}, x, y)
+            loss = float((predict(narrow, found, x) - y).square().mean())
+            fitted = misfit(narrow, found, x, y) <= 1
+            if fitted or loss < best.loss:
+                best = replace(best, net=narrow, params=found, loss=loss)
+            if fitted:
                 break
-        attempts.append(replace(best, status=_said(best, goal, x), evaluations=cost))
+        status = str(certify(best.net, best.params, x, y).outcome)
+        attempts.append(replace(best, status=status, evaluations=cost))
     return attempts
 
 
@@ -207,14 +210,6 @@ def _checked(
             f"outputs of shape ({len(seeds)}, sample), got {shapes[0]} and {shapes[1]}"
         )
     return inputs, outputs, seeds
-
-
-def _said(attempt: Attempt, goal: float, inputs: Tensor) -> str:
-    """What the corollary says of a fit."""
-    if attempt.loss > goal:
-        return "not fitted"
-    certified = exact_rank(attempt.net, attempt.params) < len(inputs)
-    return str(Outcome.RECOVERED if certified else Outcome.INTERPOLATES)
 
 
 def _squares(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:

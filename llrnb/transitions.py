@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from llrnb import checks
+from llrnb.streams import rng
 
 
 def binomial_interval(
@@ -72,14 +73,64 @@ def transition_interval(
     samples, level = _sizes(samples), checks.real(level, "level", above=0)
     recovered = _flags(recovered, len(samples))
     confidence = checks.real(confidence, "confidence", above=0, below=1)
-    draws, rng = checks.count(draws, "draws"), np.random.default_rng(checks.seed(seed))
+    draws, stream = checks.count(draws, "draws"), rng("bootstrap of transitions", seed=seed)
     sizes, trials = recovered.shape
     points = []
     for _ in range(draws):
-        again = rng.integers(trials, size=(sizes, trials))
+        again = stream.integers(trials, size=(sizes, trials))
         fractions = np.take_along_axis(recovered, again, axis=1).mean(axis=1)
         points.append(_point(samples, fractions, level))
-    # An end is a value that was drawn: between a number and infinity nothing can be interpolated.
+    return _ends(points, confidence)
+
+
+def at_best_rate(
+    errors: Float[np.ndarray, "size rate trial"],
+    scores: Float[np.ndarray, "size rate trial"],
+    each_run: bool = False,
+) -> Float[np.ndarray, "size trial"]:
+    """The errors at the learning rate of the lowest score: of the lowest mean, or in each run.
+
+    A score that is not a number, of a descent that diverged, is the highest.
+    """
+    scores = np.where(np.isnan(scores), np.inf, scores)
+    if each_run:
+        best = scores.argmin(axis=1)
+    else:
+        best = np.repeat(scores.mean(axis=2).argmin(axis=1)[:, None], errors.shape[2], axis=1)
+    return np.take_along_axis(errors, best[:, None, :], axis=1)[:, 0]
+
+
+def choice_interval(
+    samples: Shaped[np.ndarray, " size"],
+    errors: Float[np.ndarray, "size rate trial"],
+    scores: Float[np.ndarray, "size rate trial"],
+    criterion: float,
+    each_run: bool = False,
+    confidence: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """A bootstrap interval of the transition point, with the learning rate chosen in every draw.
+
+    Trials are drawn anew at every sample size, all rates of a trial together. An interval that
+    keeps the rate that was best on all trials is narrower than what the data say.
+    """
+    rng = np.random.default_rng(seed)
+    sizes, rates, trials = errors.shape
+    points = []
+    for _ in range(draws):
+        again = np.repeat(rng.integers(trials, size=(sizes, 1, trials)), rates, axis=1)
+        drawn = (np.take_along_axis(values, again, axis=2) for values in (errors, scores))
+        fractions = (at_best_rate(*drawn, each_run) < criterion).mean(axis=1)
+        points.append(transition_point(samples, fractions))
+    return _ends(points, confidence)
+
+
+def _ends(points: list[float], confidence: float) -> tuple[float, float]:
+    """The ends of a bootstrap's interval.
+
+    An end is a value that was drawn: between a number and infinity nothing can be interpolated.
+    """
     tail = (1 - confidence) / 2
     ends = np.quantile(points, [tail, 1 - tail], method="nearest")
     return float(ends[0]), float(ends[1])

@@ -7,7 +7,7 @@ from mpmath import mp
 from numba import njit
 from test_networks import NETWORKS
 
-from llrnb import Status, train
+from llrnb import Status, cnn, train
 from llrnb.targets import draw, generic_target, paper_target
 from llrnb.training.lanes import load, store, tanh
 
@@ -53,6 +53,16 @@ def test_engines_and_the_plain_loop_agree(net):
         for run in runs.values():
             assert distance({name: value[i] for name, value in run.params.items()}, plain) < 1e-9
             assert run.steps[i] == 200 and run.status[i] is Status.STEP_LIMIT
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_even_kernel_needs_no_bias(engine):
+    net = cnn(3, 2, 1, bias=False)
+    run = train(
+        net, *draw(generic_target(net), 5), learning_rates=[0.05], seeds=[0], steps=10, std=0.5,
+        engine=engine,
+    )  # fmt: skip
+    assert set(run.params) == {"w", "a"} and run.params["w"].shape == (1, 1, 2)
 
 
 def small_run(**changes):

@@ -21,7 +21,8 @@ from llrnb import checks
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double_params
 from llrnb.rank.exact import by_neuron, exact_rank
-from llrnb.rank.numerical import matrix_rank
+from llrnb.rank.singular import matrix_rank
+from llrnb.streams import rng
 
 _UNIT = 2.0**-53  # the relative error of one rounding
 # Covers the roundings made in computing a bound itself: sums of up to 10^8 nonnegative numbers.
@@ -77,8 +78,7 @@ def certify_rank(net: TanhNetwork, params: Params) -> Certificate:
     samples = upper + upper // 8 + 16
     if samples * net.parameter_count > _MOST_ENTRIES:
         return _unproved(net, upper)
-    stream = torch.Generator().manual_seed(0)
-    inputs = torch.randn(samples, net.input_dim, generator=stream, dtype=torch.float64)
+    inputs = torch.from_numpy(rng("generic inputs").standard_normal((samples, net.input_dim)))
     with np.errstate(over="ignore", invalid="ignore"):
         tangent, error = enclosed_tangent(net, params, inputs)
     if not np.isfinite(tangent).all():

@@ -15,6 +15,7 @@ from llrnb.networks import Params
 from llrnb.rank.checks import double_params
 from llrnb.rank.compiled import rank_modulo
 from llrnb.rank.modular import _odd_parts, _prime
+from llrnb.streams import rng
 
 Series = Int[np.ndarray, "order neuron line"]  # coefficients of s^0, s^1, … on each line
 _PRIME = _prime(1)
@@ -51,7 +52,7 @@ def series_rank(net: DeepNetwork, params: Params, order: int = 40) -> int:
     lines = net.parameter_count if net.input_dim > 1 else 1
     checks.room("the series", order, max(net.widths) * net.parameter_count, lines)
     inputs = np.zeros((order, net.input_dim, lines), dtype=np.int64)
-    inputs[1] = np.random.default_rng(0).integers(1, 1000, (net.input_dim, lines))
+    inputs[1] = rng("lines of series").integers(1, 1000, (net.input_dim, lines))
     tangent = _tangent_series(net, weights, inputs)
     return rank_modulo(tangent.reshape(len(tangent), -1), _PRIME)
 

@@ -11,18 +11,20 @@ from jaxtyping import Float
 from llrnb import checks
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
-from llrnb.relu.planted import VANISHING, responses
+from llrnb.relu.duality import certified, in_units
+from llrnb.relu.planted import responses
 from llrnb.relu.solutions import Solution
 from llrnb.relu.splitting import relaxed_splitting
 
-_LIMIT = 5000  # iterations
+_PRECISE = {"limit": 5000, "accuracy": 1e-8}  # of a splitting
+_SMALL = 1e-6  # A group of this share of the largest one is 0, but for the accuracy of a splitting.
 
 
 def solution(problem: Problem, form: str = "relaxed") -> Solution:
     """The solution of a program, also where a verdict on it needs none.
 
-    Operator splitting to 1e-7 for the relaxed program, as far as it converges; a convex solver for
-    the others. Where the solution is not unique it is one of them.
+    Operator splitting for the relaxed program, where it converges to a gap of 1e-6; a convex solver
+    else. Where the solution is not unique it is one of them. Ask it whether it is `accurate`.
 
     Raises:
         ValueError, SolverFailed: as `llrnb.relu.programs.solve`.
@@ -31,16 +33,27 @@ def solution(problem: Problem, form: str = "relaxed") -> Solution:
 
     checks.instance(problem, Problem, "problem")
     checks.one_of(("relaxed", "exact", "regularised"), "form", form)
-    if form == "relaxed":
-        parts = blocks(problem)
-        run = relaxed_splitting(parts, problem.planted.outputs, noise_free=False, limit=_LIMIT)
-        if run.end == "converged":
-            weights = parts.to_inputs(run.weights)
-            linear, rest = np.split(weights, [int(problem.network == "skip")], axis=1)
-            cost = float(np.linalg.norm(run.weights, axis=0).sum())
-            unit = linear[:, 0] if linear.size else None
-            return Solution(unit, rest, np.zeros_like(rest), cost, "converged")
-    return solve(problem, form)
+    found = _by_splitting(problem) if form == "relaxed" else None
+    return found if found is not None and found.accurate else solve(problem, form)
+
+
+def _by_splitting(problem: Problem) -> Solution | None:
+    """The relaxed program's solution by operator splitting, if it converges."""
+    scaled, units = in_units(problem)
+    parts = blocks(scaled)
+    length = float(np.linalg.norm(scaled.planted.weights, axis=0).max())  # its rate is made for 1
+    if problem.network == "normalised":
+        length = 1 / units.outputs
+    if not (length > 0 and scaled.planted.outputs.any()):
+        return None
+    run = relaxed_splitting(parts, scaled.planted.outputs / length, **_PRECISE)
+    if run.dual is None:
+        return None
+    sizes = length * np.linalg.norm(run.weights, axis=0)
+    kept = np.where(sizes > _SMALL * sizes.max(), length * run.weights, 0.0)
+    linear, rest = np.split(parts.to_inputs(kept), [int(problem.network == "skip")], axis=1)
+    answer = (linear[:, 0] if linear.size else None, rest, np.zeros_like(rest))
+    return units.back(certified(scaled, "relaxed", 1.0, answer, run.dual, run.end), "relaxed")
 
 
 def predictions(
@@ -60,8 +73,7 @@ def predictions(
         active = np.maximum(inputs @ neurons, 0)
         if problem.network == "normalised":
             pieces = problem.patterns * (problem.planted.inputs @ neurons)
-            norms = np.maximum(np.linalg.norm(active, axis=0), VANISHING)
-            active = active * np.linalg.norm(pieces, axis=0) / norms
+            active = responses(inputs, neurons, "normalised") * np.linalg.norm(pieces, axis=0)
         total += sign * active.sum(axis=1)
     return total
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from scipy.special import log_ndtr
 
 from llrnb import checks
+from llrnb.streams import rng
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,8 @@ class Mixture:
     def draw(self, seed: int = 0) -> Float[np.ndarray, "sample input"]:
         """Samples: the first half around μ_1, the second around μ_2."""
         dim = self.means.shape[0]
-        noise = np.random.default_rng([self.samples, dim, checks.seed(seed)]).standard_normal(
-            (self.samples, dim)
-        )
+        stream = rng("mixture noise", samples=self.samples, inputs=dim, seed=checks.seed(seed))
+        noise = stream.standard_normal((self.samples, dim))
         return np.repeat(self.means.T, self.samples // 2, axis=0) + noise / self.precision
 
     def separated(self, inputs: Float[np.ndarray, "sample input"]) -> bool:
@@ -90,7 +90,7 @@ def unit_means(dim: int, seed: int = 0) -> Float[np.ndarray, "input 2"]:
     """
     dim = checks.count(dim, "dim", least=2)
     checks.room("two means", dim, 2)
-    means = np.random.default_rng([dim, checks.seed(seed)]).standard_normal((dim, 2))
+    means = rng("mixture means", inputs=dim, seed=checks.seed(seed)).standard_normal((dim, 2))
     return means / np.linalg.norm(means, axis=0)
 
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from llrnb import checks
 from llrnb.checks import one_of
+from llrnb.streams import rng
 
 Data = Literal["gaussian", "cubic", "whitened", "cubic whitened"]
 Weights = Literal["random", "smallest singular", "axes", "opposite"]
@@ -120,7 +121,10 @@ def responses(
     active = np.maximum(linear, 0)
     if labels == "relu":
         return active
-    return active / np.maximum(np.linalg.norm(active, axis=0), VANISHING)
+    _, exponents = np.frexp(active.max(axis=0, initial=0))
+    active = np.ldexp(active, -exponents)  # exactly, so that no square under- or overflows
+    sizes = np.linalg.norm(active, axis=0)
+    return active / np.where(sizes > 0, sizes, 1)
 
 
 @dataclass(frozen=True)
@@ -190,11 +194,11 @@ def plant(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Planted:
-    """Draw a planted problem: X, then w, then the noise, from a stream of its own.
+    """Draw a planted problem: X, w and the noise, each from a stream of its own.
 
-    The stream is keyed by n, d and the seed: an instance does not depend on which others are drawn,
-    and the same data carry every kind of label. Normalised labels are drawn again where a neuron is
-    nowhere active.
+    The streams are keyed by n, d and the seed: an instance does not depend on which others are
+    drawn, and the same data carry every kind of label. Normalised labels are drawn again where a
+    neuron is nowhere active.
 
     Args:
         samples: n.
@@ -216,15 +220,16 @@ def plant(
     one_of(Labels, "labels", labels)
     samples, dim = checks.count(samples, "samples"), checks.count(dim, "dim")
     noise = checks.real(noise, "noise", least=0)
-    rng = np.random.default_rng([samples, dim, checks.seed(seed)])
+    key = {"samples": samples, "inputs": dim, "seed": checks.seed(seed)}
+    of_inputs, of_weights = rng("planted inputs", **key), rng("planted weights", **key)
     for _ in range(1000):
-        inputs = data_matrix(samples, dim, data, rng)
-        planted = planted_weights(inputs, neurons, weights, rng)
+        inputs = data_matrix(samples, dim, data, of_inputs)
+        planted = planted_weights(inputs, neurons, weights, of_weights)
         norms = np.linalg.norm(np.maximum(inputs @ planted, 0), axis=0)
         if labels != "normalised" or norms.min() > VANISHING:
             break
     else:
         raise ValueError(f"{neurons} neurons active on {samples} samples were not drawn in 1000")
     clean = responses(inputs, planted, labels).sum(axis=1)
-    deviations = rng.standard_normal(samples) / np.sqrt(samples)
+    deviations = rng("planted noise", **key).standard_normal(samples) / np.sqrt(samples)
     return Planted(inputs, planted, clean + noise * deviations, labels, noise)

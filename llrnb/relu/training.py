@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.streams import rng
 from llrnb.training import check_device, progress
 from llrnb.training.optimizers import GradientDescent, check_bounds
 from llrnb.training.outcome import History
@@ -167,7 +168,7 @@ def train_relu(
 def initial_relu(
     network: str, input_dim: int, width: int, *, seed: int = 0
 ) -> dict[str, Float[Tensor, "..."]]:
-    """Every parameter uniform in ±1/sqrt(fan_in), from a stream keyed by [width, input_dim, seed].
+    """Every parameter uniform in ±1/sqrt(fan_in), from a stream keyed by width, input_dim and seed.
 
     The fan-in is input_dim for `W` and `w0`, width for `alpha`, and 1 for `alpha0`; `gamma` is 1.
     Networks of different kinds start with the same neurons.
@@ -177,14 +178,13 @@ def initial_relu(
     """
     checks.one_of(NETWORKS, "network", network)
     input_dim, width = checks.count(input_dim, "input_dim"), checks.count(width, "width")
-    seed = checks.seed(seed)
     checks.room("a network", input_dim, width)
-    rng = np.random.default_rng([width, input_dim, seed])
+    stream = rng("ReLU initial params", width=width, inputs=input_dim, seed=checks.seed(seed))
     drawn = {
-        "W": rng.uniform(-1, 1, (input_dim, width)) / sqrt(input_dim),
-        "alpha": rng.uniform(-1, 1, width) / sqrt(width),
-        "w0": rng.uniform(-1, 1, input_dim) / sqrt(input_dim),
-        "alpha0": np.asarray(rng.uniform(-1, 1)),
+        "W": stream.uniform(-1, 1, (input_dim, width)) / sqrt(input_dim),
+        "alpha": stream.uniform(-1, 1, width) / sqrt(width),
+        "w0": stream.uniform(-1, 1, input_dim) / sqrt(input_dim),
+        "alpha0": np.asarray(stream.uniform(-1, 1)),
         "gamma": np.ones(width),
     }
     return {name: torch.from_numpy(drawn[name]) for name in NETWORKS[network]}
