@@ -83,6 +83,11 @@ def local_linear_fit(
     stored, given = params, inputs
     params, inputs = double_params(params), double(inputs, "inputs")
     drawn = test_inputs is None
+    if not inputs.ndim or (
+        not drawn and double(test_inputs, "test_inputs").shape[1:] != inputs.shape[1:]
+    ):
+        came = [tuple(x.shape) for x in (inputs, test_inputs) if x is not None]
+        raise ValueError(f"a fit needs samples and test inputs of one kind, got shapes {came}")
     if drawn:
         test_inputs = generic_inputs(model, params, tuple(inputs.shape[1:]))
     points = torch.cat([inputs, double(test_inputs, "test_inputs")])

@@ -209,6 +209,11 @@ _PHASE = {
 
 @cache
 def _rows() -> pd.DataFrame:
+    return sweep.train_cell(**{**_CELL, "record_at": ()})
+
+
+@cache
+def _looks() -> pd.DataFrame:
     return sweep.train_cell(**_CELL)
 
 
@@ -898,11 +903,10 @@ def _relu() -> None:
     _call(
         "recover",
         llrnb.recover,
-        lambda: {"problem": _problem(), "form": "relaxed", "method": "fast", "tolerance": 0.25},
+        lambda: {"problem": _problem(), "form": "relaxed", "method": "fast"},
         problem=OBJECT,
         form=WORD,
         method=WORD,
-        tolerance=POSITIVE,
     )
     _call(
         "relu.solve",
@@ -1100,7 +1104,7 @@ def _statistics() -> None:
 
 def _sweeps() -> None:
     number = {
-        "multiple": COUNT,
+        "multiple": COUNT_OR_NONE,
         "samples": COUNT,
         "trials": COUNT,
         "steps": COUNT,
@@ -1117,6 +1121,7 @@ def _sweeps() -> None:
         RATES.bad, lambda v, rng: [*RATES.same(v, rng), [f"{x:e}" for x in v]], RATES.either
     )
     names = Kind(lambda v, rng: [*STRANGE, 3, nan, True, [], ["CNN"]])
+    labels = but(names, None)
     kinds = {
         **number,
         "learning_rates": rates,
@@ -1127,8 +1132,8 @@ def _sweeps() -> None:
         "precision": WORD,
         "batch_size": Kind(COUNT_OR_NONE.bad, in_text_of(COUNT).same, COUNT.either),
         "record_at": STEPS_AT,
-        "variant": names,
-        "family": names,
+        "variant": labels,
+        "family": labels,
     }
     _call("sweep.train_cell", sweep.train_cell, _CELL, **{name: kinds[name] for name in _CELL})
     kinds = {
@@ -1137,13 +1142,13 @@ def _sweeps() -> None:
         "target": WORD,
         "network": DESCRIPTION,
         "options": OPTIONS,
-        "variant": names,
-        "family": names,
+        "variant": labels,
+        "family": labels,
     }
     _call("sweep.limit_cell", sweep.limit_cell, _LIMIT, **{name: kinds[name] for name in _LIMIT})
     kinds = {
         **number,
-        "variant": names,
+        "variant": labels,
         **dict.fromkeys(("task", "network", "form", "data", "weights"), WORD),
     }
     _call("sweep.phase_cell", sweep.phase_cell, _PHASE, **{name: kinds[name] for name in _PHASE})
@@ -1324,7 +1329,7 @@ def _pictures() -> None:
         table=TABLE,
     )
     _call(
-        "figures.learning_curves", figures.learning_curves, lambda: {"table": _rows()}, table=TABLE
+        "figures.learning_curves", figures.learning_curves, lambda: {"table": _looks()}, table=TABLE
     )
     _call(
         "figures.phase_diagram",
