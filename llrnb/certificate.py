@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.least_squares import ROUNDING, Stop, checked_data, draw_starts, fit, units
 from llrnb.networks import Params, TanhNetwork, predict
 from llrnb.rank import tangent_matrix
@@ -141,7 +142,7 @@ def certify(
     >>> str(found.outcome), found.samples, found.params, found.coincidence(1e-3) < 0.1
     ('agrees on this input law, or a coincidence', 8, 6, True)
     """
-    task = _Task.of(net, params, inputs, outputs, precision)
+    task, seed = _Task.of(net, params, inputs, outputs, precision), checks.seed(seed)
     if not task.misfit <= 1:
         return task.certificate(Outcome.NOT_FITTED)
     if len(task.inputs) < task.size:
@@ -239,9 +240,9 @@ class _Task:
         inputs, outputs = checked_data(net, inputs, outputs)
         params = double_params(params)
         net.check(params)
-        precision = precision_of(outputs) if precision is None else precision
-        if not 0 < precision < 1:
-            raise ValueError(f"a precision needs to be between 0 and 1, got {precision}")
+        if precision is None:
+            precision = precision_of(outputs)
+        precision = checks.real(precision, "precision", above=0, below=1)
         unit = units(inputs, outputs)
         params = {name: unit.into(params)[name] for name in net.shapes}
         return cls(net, params, *unit.data(inputs, outputs), precision, unit.outputs)

@@ -723,6 +723,15 @@ def _fits() -> None:
         seed=SEED,
         starts=COUNT,
     )
+    _call(
+        "certify",
+        llrnb.certify,
+        lambda: {"net": _net(), **_data(), "params": _params(), "precision": 1e-7, "seed": 1},
+        **data,
+        params=PARAMS,
+        precision=but(a_real(above=0, below=1.0), None),
+        seed=SEED,
+    )
     many = {
         "net": _net(),
         "inputs": _grid(2, 9, 5),
