@@ -382,6 +382,8 @@ class _Task:
 
     def least(self, rows: np.ndarray) -> float:
         """A lower bound of the least singular value of r rows; of the least of several r."""
+        if not self.size:
+            return inf
         values = np.linalg.svd(self.matrix[rows], compute_uv=False)
         rounding = np.linalg.norm(self.noise[rows], axis=(-2, -1))
         rounding = rounding + _DOUBLE * self.size * values[..., 0]
