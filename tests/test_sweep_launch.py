@@ -311,8 +311,8 @@ class Broken(sweep.Recovery):
 
     def cells(self):
         cells = super().cells()
-        bad = {**cells[0].parameters, "std": -1.0}
-        return [replace(cells[0], parameters=bad), cells[1], replace(cells[2], parameters=bad)]
+        first, last = ({**cells[n].parameters, "std": -1.0} for n in (0, 2))
+        return [replace(cells[0], parameters=first), cells[1], replace(cells[2], parameters=last)]
 
 
 def test_a_failed_cell_is_kept_reported_and_retried_on_request(tmp_path, inline):
