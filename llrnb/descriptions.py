@@ -9,6 +9,7 @@ Each kind takes the arguments of the function or class that it stands for.
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import nan
 
 import torch
 
@@ -39,6 +40,50 @@ def describe_network(net: TanhNetwork) -> dict:
     if not net.output_bias:  # so that older keys of stored rows stay as they are
         del fields["output_bias"]
     return {"kind": "windows", **fields}
+
+
+CNN = "CNN"
+UNSHARED = "CNN without sharing"
+FULLY_CONNECTED = "fully connected"
+
+
+def family_of(network: Mapping, name: str | None = None) -> str:
+    """The name of the family of a described network: the one given, if it is no other's.
+
+    Raises:
+        ValueError: the name of another family.
+
+    >>> family_of({"kind": "fully connected", "input_dim": 5, "width": 3})
+    'fully connected'
+    """
+    net = network_from(network)
+    if net.windows == (tuple(range(net.input_dim)),):
+        found = FULLY_CONNECTED
+    else:
+        found = CNN if net.shared else UNSHARED
+    if name in {CNN, UNSHARED, FULLY_CONNECTED} - {found}:
+        raise ValueError(f"the family of this network needs to be {found!r}, got {name!r}")
+    return name or found
+
+
+def multiple_of(network: Mapping, target: Mapping) -> float:
+    """How many times wider a described network is than its family needs to be for the target.
+
+    Of the target all neurons count, as it is written down. NaN if the network has other windows
+    than the target, or shares weights that the target does not share.
+
+    >>> multiple_of({"kind": "fully connected", "input_dim": 5, "width": 30}, {"kind": "paper"})
+    10
+    """
+    net, goal = network_from(network), target_from(target).net
+    if net.windows == (tuple(range(goal.input_dim)),):
+        needed = goal.neurons
+    elif net.windows == goal.windows and (goal.shared or not net.shared):
+        needed = goal.kernels
+    else:
+        return nan
+    whole = net.kernels % needed == 0
+    return net.kernels // needed if whole else round(net.kernels / needed, 2)
 
 
 def target_from(description: Mapping) -> Target:

@@ -125,12 +125,13 @@ def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -
     """
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
     for (variant, family, multiple), rows in table.groupby(
-        ["variant", "family", "multiple"], sort=False
+        ["variant", "family", "multiple"], sort=False, dropna=False
     ):
+        times = "" if pd.isna(multiple) else f" {multiple:g}×"
         rows = rows.sort_values("samples")
         line = axes.errorbar(
             rows["samples"], rows["test_error"], rows["test_error_sem"].fillna(0), marker="o",
-            markersize=4, capsize=3, label=f"{family} {multiple}×{', ' * bool(variant)}{variant}",
+            markersize=4, capsize=3, label=f"{family}{times}{', ' * bool(variant)}{variant}",
         )  # fmt: skip
         if ranks:
             axes.axvline(ranks[family], color=line[0].get_color(), linestyle="--", linewidth=1)

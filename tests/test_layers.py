@@ -50,7 +50,7 @@ MAY_IMPORT = {
         "streams",
     },
     "jobs": set(),
-    "presets": {"networks", "targets", "theory", "training", "sweep", "presets"},
+    "presets": {"networks", "descriptions", "targets", "theory", "training", "sweep", "presets"},
     "__main__": {"provenance", "store", "sweep", "presets"},
 }
 MAY_USE = {

@@ -71,7 +71,7 @@ def test_the_least_residual_near_a_target_is_scipys(net):
     inputs, outputs = noisy(net, 5 * net.parameter_count, noise=0.01)
     truth = generic_target(net).params
     near = draw_starts(net, inputs, outputs, 5)
-    starts = {name: truth[name] + 0.1 * value for name, value in near.items()}
+    starts = {name: truth[name] + 0.03 * value for name, value in near.items()}
     fits = fit(net, inputs, outputs, starts)
     for k in range(5):
         theirs = by_scipy(net, inputs, outputs, one_of(starts, k))

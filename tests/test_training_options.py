@@ -1,12 +1,12 @@
 """Optimizers, mini-batches, precision and the progress bar."""
 
-import numpy as np
 import pytest
 import torch
 from test_networks import NETWORKS
 
 from llrnb import train
 from llrnb.networks import predict
+from llrnb.streams import rng
 from llrnb.targets import draw, generic_target
 from llrnb.training import Adam, GradientDescent, progress
 
@@ -71,7 +71,7 @@ def test_mini_batches_take_every_sample_once_an_epoch(own_data):
         tolerance=0.0, engine="torch", batch_size=4, record_at=[7, 20],
     )  # fmt: skip
     for i, seed in enumerate(seeds):
-        stream = np.random.default_rng([seed, 4])
+        stream = rng("mini-batch orders", batch_size=4, seed=seed)
         orders = [stream.permutation(10) for _ in range(steps)]
         batches = [part for order in orders for part in (order[:4], order[4:8], order[8:])]
         expected = plain_loop(

@@ -18,7 +18,7 @@ from llrnb.sweep.driver import (
 from llrnb.sweep.limit import Limit, limit_cell, recovered_shares
 from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
-from llrnb.sweep.recovery import Recovery, best_rate, means, options, train_cell
+from llrnb.sweep.recovery import Recovery, best_rate, looks, means, options, train_cell
 
 __all__ = [
     "NOT_RUN",
@@ -38,6 +38,7 @@ __all__ = [
     "key_of",
     "launch",
     "limit_cell",
+    "looks",
     "means",
     "on_device",
     "options",

@@ -129,7 +129,8 @@ def collect(preset: Preset, folder: Path | str, device: str = "cpu") -> pd.DataF
             "--retry also with what failed."
         )
     tables = store.read_all(folder, [cell.key for cell in cells])
-    return pd.concat(tables, ignore_index=True)
+    named = [rows.assign(**cell.labels) for rows, cell in zip(tables, cells, strict=True)]
+    return pd.concat(named, ignore_index=True)
 
 
 def status(preset: Preset, folder: Path | str, device: str = "cpu") -> dict[str, int]:
@@ -296,6 +297,7 @@ def compute_cells(
     cells: Iterable[Mapping],
     folder: Path | str = "",
     device: str = "cpu",
+    labels_of: Callable[[Mapping], dict] = lambda cell: {},
 ) -> pd.DataFrame:
     """What a job's notebook does: the rows of its cells, each stored as soon as it is computed.
 
@@ -304,12 +306,20 @@ def compute_cells(
         cells: their parameters.
         folder: where the rows are stored; what an earlier run stored is read. Nowhere if empty.
         device: the one that computes, for the record.
+        labels_of: from a cell's parameters to the columns that only name its rows, such as
+            `PhaseDiagram.labels_of`.
+
+    Raises:
+        ValueError: a cell that stands twice.
     """
-    tables = []
-    for cell in cells:
-        key = key_of(cell)
+    cells, tables = list(cells), []
+    for number, cell in enumerate(cells):
+        if cell in cells[:number]:
+            raise ValueError(f"the cells of a job need to be different, got one twice: {cell}")
+        labels = labels_of(cell)
+        key = key_of(cell, labels)
         if folder and store.finished(Path(folder), [key]):
-            tables.append(store.read(Path(folder), key))
+            tables.append(store.read(Path(folder), key).assign(**labels))
             continue
         with provenance.timed(device) as record:
             tables.append(compute(**cell))

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from llrnb.deep import DeepNetwork
-from llrnb.descriptions import describe_network, network_from
+from llrnb.descriptions import describe_network, family_of, network_from
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
 from llrnb.streams import rng
-from llrnb.sweep.plan import Cell
+from llrnb.sweep.plan import Cell, different, one_row_per_trial
 from llrnb.targets import draw_inputs, generic_target, paper_target
 
 RECOVERED, EXACT = 1e-4, 1e-10  # relative test errors, of the paper's criterion and of a strict one
@@ -60,6 +60,10 @@ class Limit:
     options: Mapping[str, int] | None = None
     variant: str = ""
 
+    def __post_init__(self) -> None:
+        for family, samples in self.samples.items():
+            different(samples, f"sample sizes of {family}")
+
     notebook = "limit"  # of llrnb/jobs
     along = "samples"
 
@@ -68,33 +72,41 @@ class Limit:
         """The rows of a cell."""
         return limit_cell(**cell)
 
+    @staticmethod
+    def labels_of(cell: Mapping) -> dict:
+        """The columns of a cell's rows that only name them: those given, or of what was run.
+
+        Raises:
+            ValueError: the name of another family than the network's.
+        """
+        family = family_of(cell["network"], cell.get("family"))
+        return {"variant": cell.get("variant") or "", "family": family}
+
     def cells(self) -> list[Cell]:
         """Everything to attempt, as parameters of `limit_cell`."""
         seconds = _SECONDS.get(self.strategy, 2.0) * self.trials
         names = signature(limit_cell).parameters
         fields = {name: getattr(self, name) for name in names if hasattr(self, name)}
         fields["options"] = dict(self.options or {})
-        return [
-            Cell(
-                {
+        found = []
+        for family, one in self.families.items():
+            for samples in self.samples[family]:
+                parameters = {
                     **fields,
                     "family": family,
                     "network": describe_network(one(self.kernels[family])),
                     "kernels": self.kernels[family],
                     "samples": samples,
-                },
-                seconds,
-            )
-            for family, one in self.families.items()
-            for samples in self.samples[family]
-        ]
+                }
+                found.append(Cell(parameters, seconds, self.labels_of(parameters)))
+        return found
 
 
 def limit_cell(
     *,
-    variant: str,
+    variant: str | None = "",
     strategy: str,
-    family: str,
+    family: str | None = "",
     network: Mapping,
     kernels: int,
     multiple: int,
@@ -126,6 +138,7 @@ def limit_cell(
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"the strategy needs to be one of {list(STRATEGIES)}, got {strategy!r}")
+    labels = Limit.labels_of({"variant": variant, "family": family, "network": network})
     narrow = network_from(network)
     wide = network_from({**network, "kernels": kernels * multiple})
     seeds = range(trials)
@@ -156,7 +169,7 @@ def limit_cell(
             }
         )
     return pd.DataFrame(rows).assign(
-        variant=variant, strategy=strategy, family=family, target=target, inputs=narrow.input_dim,
+        **labels, strategy=strategy, target=target, inputs=narrow.input_dim,
         kernels=kernels, multiple=multiple, parameters=wide.parameter_count, samples=samples,
         noise=noise,
         model_rank=narrow.parameter_count if target in ("paper", "generic") else 0,
@@ -190,13 +203,17 @@ def truth_of(target: str, narrow: TanhNetwork, trial: int) -> Callable[[Tensor],
 
 
 def recovered_shares(table: pd.DataFrame, column: str = "recovered") -> pd.DataFrame:
-    """For every variant, strategy, family, target, multiple and n, the share of data sets.
+    """For every variant, strategy, family, target, multiple, noise and n, the share of data sets.
 
     Returns:
         One row each, with the model rank, trials and value (the share).
+
+    Raises:
+        ValueError: a trial with several rows in a group.
     """
-    by = ["variant", "strategy", "family", "target", "multiple", "model_rank", "samples"]
-    groups = table.groupby(by, sort=False)[column]
+    by = ["variant", "strategy", "family", "target", "multiple", "model_rank", "noise", "samples"]
+    one_row_per_trial(table, by)
+    groups = table.groupby(by, sort=False, dropna=False)[column]
     return groups.agg(trials="size", value="mean").reset_index()
 
 

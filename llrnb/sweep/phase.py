@@ -1,6 +1,6 @@
 """The phase diagrams of Part II: planted ReLU problems on a grid of sample sizes and dimensions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from inspect import signature
 from itertools import product
@@ -16,9 +16,11 @@ from llrnb.relu.isometry import isometry
 from llrnb.relu.planted import data_matrix, plant
 from llrnb.relu.verdict import recover
 from llrnb.streams import rng
-from llrnb.sweep.plan import Cell
+from llrnb.sweep.plan import Cell, different, one_row_per_trial
 
 NOT_RUN = "not run"
+_OUTCOMES = {"recovery": ("recovered", "not recovered"), "isometry": ("holds", "fails")}
+_GROUP = ["variant", "samples", "dim"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class PhaseDiagram:
     seconds: float = 0.02
     variant: str = ""
 
+    def __post_init__(self) -> None:
+        different(self.samples, "sample sizes")
+        different(self.dims, "dimensions")
+
     notebook = "phase"  # of llrnb/jobs
     along = "samples"
 
@@ -61,6 +67,11 @@ class PhaseDiagram:
         """The rows of a cell."""
         return phase_cell(**cell)
 
+    @staticmethod
+    def labels_of(cell: Mapping) -> dict:
+        """The columns of a cell's rows that only name them."""
+        return {"variant": cell.get("variant") or ""}
+
     def cells(self) -> list[Cell]:
         """Everything to pose, as parameters of `phase_cell`."""
         fields = asdict(self)
@@ -68,14 +79,18 @@ class PhaseDiagram:
         fields = {name: fields[name] for name in signature(phase_cell).parameters if name != "dim"}
         grid = product(self.dims, self.samples)
         return [
-            Cell({**fields, "dim": dim, "samples": samples}, seconds * (samples / 100) ** 2)
+            Cell(
+                {**fields, "dim": dim, "samples": samples},
+                seconds * (samples / 100) ** 2,
+                self.labels_of(fields),
+            )
             for dim, samples in grid
         ]
 
 
 def phase_cell(
     *,
-    variant: str,
+    variant: str | None = "",
     task: str,
     network: str,
     samples: int,
@@ -117,7 +132,7 @@ def phase_cell(
         raise ValueError(f"the task needs to be one of {list(tasks)}, got {task!r}")
     labels = {"plain": "relu", "skip": "linear", "normalised": "normalised"}[network]
     rows = pd.DataFrame({"trial": range(trials)}).assign(
-        variant=variant, task=task, network=network, form=form, data=data, weights=weights,
+        variant=variant or "", task=task, network=network, form=form, data=data, weights=weights,
         neurons=neurons, noise=noise, samples=samples, dim=dim,
     )  # fmt: skip
     if network == "normalised" and samples < dim:
@@ -144,14 +159,25 @@ def shares(table: pd.DataFrame, outcome: str = "recovered") -> pd.DataFrame:
     Returns:
         Columns variant, samples, dim, trials, value (the share of those that were run and decided;
         missing if there is none), undecided and not_run (counts).
+
+    Raises:
+        ValueError: an outcome that is none of the table's task, several tasks, or a trial with
+            several rows in a group.
     """
+    if len(tasks := table["task"].unique()) > 1:
+        raise ValueError(f"shares need rows of one task, got {list(tasks)}")
+    possible = set(table["outcome"]) - {NOT_RUN, "undecided"}
+    possible = possible.union(*(_OUTCOMES.get(task, ()) for task in tasks))
+    if outcome not in possible:
+        raise ValueError(f"the outcome needs to be one of {sorted(possible)}, got {outcome!r}")
+    one_row_per_trial(table, _GROUP)
     by = table.assign(
         value=(table["outcome"] == outcome).astype(float),
         undecided=table["outcome"] == "undecided",
         not_run=table["outcome"] == NOT_RUN,
     )
     by.loc[by["undecided"] | by["not_run"], "value"] = np.nan
-    groups = by.groupby(["variant", "samples", "dim"], sort=False)
+    groups = by.groupby(_GROUP, sort=False, dropna=False)
     return groups.agg(
         trials=("trial", "size"),
         value=("value", "mean"),
@@ -165,10 +191,23 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     Returns:
         Columns variant, samples, dim, trials (those that were run), value, sem (the standard error
-        of the mean).
+        of the mean). Both are missing where one of the trials that were run has no number.
+
+    Raises:
+        ValueError: a trial with several rows in a group.
     """
-    groups = table.groupby(["variant", "samples", "dim"], sort=False)[metric]
-    return groups.agg(trials="count", value="mean", sem="sem").reset_index()
+    one_row_per_trial(table, _GROUP)
+    run = table["outcome"] != NOT_RUN
+    rows = table[_GROUP].assign(run=run, metric=table[metric].where(run))
+    groups = rows.groupby(_GROUP, sort=False, dropna=False)
+    found = groups.agg(
+        trials=("run", "sum"),
+        value=("metric", "mean"),
+        sem=("metric", "sem"),
+        known=("metric", "count"),
+    )
+    found.loc[found["known"] < found["trials"], ["value", "sem"]] = np.nan
+    return found.drop(columns="known").reset_index()
 
 
 def _verdict(planted, fresh, *, network, form, **_) -> list[dict]:

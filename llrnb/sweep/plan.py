@@ -1,7 +1,7 @@
 """What a preset asks for, in pieces: cells with keys, and the jobs that compute them."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -21,20 +21,41 @@ class Cell:
     Attributes:
         parameters: everything that its rows depend on, in JSON's values.
         seconds: a guess at its time on one core.
+        labels: columns of its rows that only name them. No number depends on them, so that cells
+            which differ in nothing else have one key, and are computed once.
     """
 
     parameters: Mapping
     seconds: float
+    labels: Mapping = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
-        """Of its parameters and of the version of the physics."""
-        return key_of(self.parameters)
+        """Of its parameters without the labels, and of the version of the physics."""
+        return key_of(self.parameters, self.labels)
 
 
-def key_of(parameters: Mapping) -> str:
-    """The key of the cell with these parameters."""
-    return store.key_of({**parameters, "physics": PHYSICS})
+def key_of(parameters: Mapping, labels: Collection[str] = ()) -> str:
+    """The key of the cell with these parameters, of which some are only labels."""
+    numbers = {name: value for name, value in parameters.items() if name not in labels}
+    return store.key_of({**numbers, "physics": PHYSICS})
+
+
+def different(values: Iterable, name: str) -> None:
+    """Raise ValueError if a value stands twice: its rows would count twice in every mean."""
+    values = list(values)
+    if len(set(values)) < len(values):
+        raise ValueError(f"{name} need to be different, got {values}")
+
+
+def one_row_per_trial(table: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise ValueError if a trial has several rows that these columns do not tell apart."""
+    twice = table.duplicated([*by, "trial"])
+    if twice.any():
+        example = table[[*by, "trial"]].iloc[int(twice.to_numpy().argmax())].to_dict()
+        raise ValueError(
+            f"each trial needs one row for the same {', '.join(by)}, got several for {example}"
+        )
 
 
 @runtime_checkable
@@ -56,7 +77,11 @@ class Preset(Protocol):
 
 @dataclass(frozen=True)
 class Together:
-    """Several presets of one kind as one sweep; their variants tell the rows apart."""
+    """Several presets of one kind as one sweep; their variants tell the rows apart.
+
+    Raises:
+        ValueError: by `cells`, if two have a cell in common under the same labels.
+    """
 
     presets: tuple[Preset, ...]
 
@@ -69,7 +94,17 @@ class Together:
         return self.presets[0].along
 
     def cells(self) -> list[Cell]:
-        return [cell for preset in self.presets for cell in preset.cells()]
+        cells = [cell for preset in self.presets for cell in preset.cells()]
+        seen = set()
+        for cell in cells:
+            rows = (cell.key, *cell.labels.values())
+            if rows in seen:
+                raise ValueError(
+                    "presets together need different cells or variants, got one twice: "
+                    f"{dict(cell.labels)}, {self.along} {cell.parameters[self.along]}"
+                )
+            seen.add(rows)
+        return cells
 
     def compute(self, **cell) -> pd.DataFrame:
         return self.presets[0].compute(**cell)
@@ -94,10 +129,16 @@ class Job:
 
 
 def jobs(cells: Iterable[Cell], along: str, done: Collection[str] = ()) -> list[Job]:
-    """Jobs of about a minute for the cells that are not done, the longest first."""
+    """Jobs of about a minute for the cells that are not done, the longest first.
+
+    Of cells with one key only the first has a job.
+    """
     groups: dict[str, list[Cell]] = {}
+    first: dict[str, Cell] = {}
     for cell in cells:
-        if cell.key not in done:
+        first.setdefault(cell.key, cell)
+    for key, cell in first.items():
+        if key not in done:
             others = {name: value for name, value in cell.parameters.items() if name != along}
             groups.setdefault(store.key_of(others), []).append(cell)
     bundles: list[list[Cell]] = []

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from inspect import signature
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -12,12 +13,14 @@ from llrnb.descriptions import (
     describe_network,
     describe_optimizer,
     describe_target,
+    family_of,
+    multiple_of,
     network_from,
     optimizer_from,
     target_from,
 )
 from llrnb.networks import TanhNetwork, predict, relative_error
-from llrnb.sweep.plan import Cell
+from llrnb.sweep.plan import Cell, different, one_row_per_trial
 from llrnb.targets import Target, draw, draw_test
 from llrnb.training import GradientDescent, Optimizer, train
 
@@ -64,6 +67,11 @@ class Recovery:
     batch_size: int | None = None
     precision: str = "float64"
 
+    def __post_init__(self) -> None:
+        different(self.samples, "sample sizes")
+        different(self.learning_rates, "learning rates")
+        different(self.multiples, "multiples")
+
     notebook = "recovery"  # of llrnb/jobs
     along = "samples"  # a job may take several cells that differ in this parameter only
 
@@ -71,6 +79,19 @@ class Recovery:
     def compute(**cell) -> pd.DataFrame:
         """The rows of a cell."""
         return train_cell(**cell)
+
+    @staticmethod
+    def labels_of(cell: Mapping) -> dict:
+        """The columns of a cell's rows that only name them: those given, or of what was run.
+
+        Raises:
+            ValueError: the name of another family than the network's.
+        """
+        return {
+            "variant": cell.get("variant") or "",
+            "family": family_of(cell["network"], cell.get("family")),
+            "multiple": cell.get("multiple") or multiple_of(cell["network"], cell["target"]),
+        }
 
     def cells(self) -> list[Cell]:
         """Everything to train, as parameters of `train_cell`."""
@@ -102,15 +123,15 @@ class Recovery:
                     ),
                 }
                 work = net.neurons * samples * self.steps * networks
-                cells.append(Cell(parameters, seconds=_SECONDS * work))
+                cells.append(Cell(parameters, _SECONDS * work, self.labels_of(parameters)))
         return cells
 
 
 def train_cell(
     *,
-    variant: str,
-    family: str,
-    multiple: int,
+    variant: str | None = "",
+    family: str | None = "",
+    multiple: int | None = None,
     network: Mapping,
     target: Mapping,
     samples: int,
@@ -133,7 +154,7 @@ def train_cell(
     architecture and the trial, so a row does not depend on the rest of a preset.
 
     Args:
-        variant, family, multiple: names that the rows carry.
+        variant, family, multiple: names that the rows carry; see `Recovery.labels_of`.
         network, target, optimizer: as `llrnb.descriptions` reads them.
         samples, learning_rates, trials, test_samples: as in `Recovery`.
         steps, tolerance, std, engine, device, batch_size, precision, record_at: as in
@@ -146,6 +167,9 @@ def train_cell(
         recorded step and network: `recorded` is that step, and the errors are those it had then.
     """
     net, planted = network_from(network), target_from(target)
+    labels = {"variant": variant, "family": family, "multiple": multiple}
+    labels = Recovery.labels_of({**labels, "network": network, "target": target})
+    different(learning_rates, "learning rates")
     coordinates = pd.DataFrame(
         product(learning_rates, range(trials)), columns=["learning_rate", "trial"]
     )
@@ -171,9 +195,7 @@ def train_cell(
         record_at=record_at,
     )
     rows = coordinates.assign(
-        variant=variant,
-        family=family,
-        multiple=multiple,
+        **labels,
         parameters=net.parameter_count,
         samples=samples,
         steps=result.steps.numpy(),
@@ -205,6 +227,23 @@ def _with_errors(rows, net, params, loss, test_set) -> pd.DataFrame:
     )
 
 
+def looks(steps: int, count: int) -> list[int]:
+    """At most so many steps at which to look at a run, from 1 to the last, even on a log scale.
+
+    The last step is always one of them; a single look is at the last one.
+
+    Raises:
+        ValueError: fewer than 1 step or look.
+
+    >>> looks(1000, 1), looks(1000, 4)
+    ([1000], [1, 10, 100, 1000])
+    """
+    if steps < 1 or count < 1:
+        raise ValueError(f"looks need at least 1 step and 1 look, got {steps} and {count}")
+    spaced = np.geomspace(1, steps, count) if count > 1 else []
+    return sorted({*(round(float(step)) for step in spaced), steps})
+
+
 def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> dict:
     """Those options of `train_cell` that are not as they are by default.
 
@@ -223,25 +262,47 @@ def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
     """The rows trained at each cell's best learning rate: the one with the lowest mean of `by`.
 
     Choosing by test error is what the paper does, an oracle's choice; choosing by train loss is
-    what a user can do.
+    what a user can do. A network whose error is not a number has diverged, and counts as infinite:
+    a rate at which one trial diverges is chosen only if one does at every rate, and then it is the
+    smallest.
+
+    Raises:
+        ValueError: a trial with several rows in a cell at one rate.
     """
     cell = ["variant", "family", "multiple", "samples"]
-    means = table.groupby([*cell, "learning_rate"])[by].mean().reset_index()
-    best = means.loc[means.groupby(cell)[by].idxmin(), [*cell, "learning_rate"]]
-    return table.merge(best)
+    one_row_per_trial(table, [*cell, "learning_rate"])
+    table = table.reset_index(drop=True)
+    rows = table[[*cell, "learning_rate"]].assign(error=table[by].fillna(np.inf))
+    rows["mean"] = _within(rows, [*cell, "learning_rate"])["error"].transform("mean")
+    lowest = rows[rows["mean"] == _within(rows, cell)["mean"].transform("min")]
+    smallest = _within(lowest, cell)["learning_rate"].transform("min")
+    return table.loc[lowest.index[lowest["learning_rate"] == smallest]].reset_index(drop=True)
+
+
+def _within(table: pd.DataFrame, by: list[str]):
+    """Groups in which a missing label is one like any other."""
+    return table.groupby(by, sort=False, dropna=False)
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard error over the trials, for every network, sample size and learning rate.
 
+    A loss or error that is not a number, of a network that has diverged, counts as infinite: the
+    mean is then infinite, and its standard error is missing.
+
     Returns:
         Columns variant, family, multiple, parameters, samples, learning_rate, trials, and for
         train_loss, test_error and relative_error each a mean and, with `_sem` behind its name, the
         standard error of the mean (missing for a single trial).
+
+    Raises:
+        ValueError: a trial with several rows in a group, such as those of `record_at`.
     """
     by = ["variant", "family", "multiple", "parameters", "samples", "learning_rate"]
     values = ["train_loss", "test_error", "relative_error"]
-    groups = table.groupby(by, sort=False)
-    errors = groups[values].sem().add_suffix("_sem")
+    one_row_per_trial(table, by)
+    groups = _within(table.fillna(dict.fromkeys(values, np.inf)), by)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        errors = groups[values].sem().add_suffix("_sem")
     found = pd.concat([groups.size().rename("trials"), groups[values].mean(), errors], axis=1)
     return found.reset_index()
