@@ -111,7 +111,8 @@ def assert_whole(folder: Path, undisturbed: pd.DataFrame, before: dict[str, int]
 def fill(folder: Path, preset, leave: int = 1) -> None:
     """Store the rows of all cells but some, as jobs would."""
     cells = [cell.parameters for cell in preset.cells()]
-    sweep.compute_cells(preset.compute, cells[: len(cells) - leave], folder)
+    some = cells[: len(cells) - leave]
+    sweep.compute_cells(preset.compute, some, folder, labels_of=preset.labels_of)
 
 
 class Inline:
@@ -138,7 +139,8 @@ def inline(monkeypatch):
         try:
             asked = {n: value for n, value in parameters.items() if n not in ("folder", "samples")}
             cells = [{**asked, "samples": samples} for samples in parameters["samples"]]
-            sweep.compute_cells(TINY.compute, cells, parameters["folder"])
+            folder = parameters["folder"]
+            sweep.compute_cells(TINY.compute, cells, folder, labels_of=TINY.labels_of)
         except ValueError as error:
             raise RuntimeError(f"Traceback ... {error}") from error
         Path(executed).unlink()
@@ -311,8 +313,8 @@ class Broken(sweep.Recovery):
 
     def cells(self):
         cells = super().cells()
-        bad = {**cells[0].parameters, "std": -1.0}
-        return [replace(cells[0], parameters=bad), cells[1], replace(cells[2], parameters=bad)]
+        first, last = ({**cells[n].parameters, "std": -1.0} for n in (0, 2))
+        return [replace(cells[0], parameters=first), cells[1], replace(cells[2], parameters=last)]
 
 
 def test_a_failed_cell_is_kept_reported_and_retried_on_request(tmp_path, inline):
