@@ -108,10 +108,15 @@ def assert_whole(folder: Path, undisturbed: pd.DataFrame, before: dict[str, int]
     assert len(after) == len(SLOW.cells())
 
 
+def compute(cells: list[dict], folder: Path | str) -> None:
+    """What the notebook of these cells does."""
+    sweep.compute_cells(TINY.compute, cells, folder, labels_of=TINY.labels_of)
+
+
 def fill(folder: Path, preset, leave: int = 1) -> None:
     """Store the rows of all cells but some, as jobs would."""
     cells = [cell.parameters for cell in preset.cells()]
-    sweep.compute_cells(preset.compute, cells[: len(cells) - leave], folder)
+    compute(cells[: len(cells) - leave], folder)
 
 
 class Inline:
@@ -138,7 +143,7 @@ def inline(monkeypatch):
         try:
             asked = {n: value for n, value in parameters.items() if n not in ("folder", "samples")}
             cells = [{**asked, "samples": samples} for samples in parameters["samples"]]
-            sweep.compute_cells(TINY.compute, cells, parameters["folder"])
+            compute(cells, parameters["folder"])
         except ValueError as error:
             raise RuntimeError(f"Traceback ... {error}") from error
         Path(executed).unlink()
