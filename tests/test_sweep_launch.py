@@ -108,11 +108,15 @@ def assert_whole(folder: Path, undisturbed: pd.DataFrame, before: dict[str, int]
     assert len(after) == len(SLOW.cells())
 
 
+def compute(cells: list[dict], folder: Path | str) -> None:
+    """What the notebook of these cells does."""
+    sweep.compute_cells(TINY.compute, cells, folder, labels_of=TINY.labels_of)
+
+
 def fill(folder: Path, preset, leave: int = 1) -> None:
     """Store the rows of all cells but some, as jobs would."""
     cells = [cell.parameters for cell in preset.cells()]
-    some = cells[: len(cells) - leave]
-    sweep.compute_cells(preset.compute, some, folder, labels_of=preset.labels_of)
+    compute(cells[: len(cells) - leave], folder)
 
 
 class Inline:
@@ -139,8 +143,7 @@ def inline(monkeypatch):
         try:
             asked = {n: value for n, value in parameters.items() if n not in ("folder", "samples")}
             cells = [{**asked, "samples": samples} for samples in parameters["samples"]]
-            folder = parameters["folder"]
-            sweep.compute_cells(TINY.compute, cells, folder, labels_of=TINY.labels_of)
+            compute(cells, parameters["folder"])
         except ValueError as error:
             raise RuntimeError(f"Traceback ... {error}") from error
         Path(executed).unlink()
@@ -436,10 +439,22 @@ def test_the_command_line_runs_watches_and_publishes(tmp_path, monkeypatch, caps
     table, manifest = store.published(tmp_path / "data" / "fig3-small.parquet")
     pd.testing.assert_frame_equal(table, sweep.run(TINY), check_exact=True)
     assert manifest["rows"] == 72 and manifest["device"] == ["cpu"]
+    Path("a file").touch()
+    for where in (("publish", "fig3", "--to", "a file"), ("run", "fig3", "--results", "a file")):
+        status, said = say(*where)
+        assert status == 1 and said.startswith("llrnb: ") and "a file" in said
     status, said = say("run", "fig4")
     assert status == 1 and "sweep needs one of fig3, " in said and "'fig4'" in said
     status, said = say("run", "fig3", "--preset", "large")
     assert status == 1 and "got 'large'" in said
+
+
+def test_a_reader_who_has_read_enough_is_no_error():
+    listing = f"{sys.executable} -m llrnb list"
+    done = subprocess.run(
+        f"({listing} || true) | head -n 1", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("fig3: ") and done.stderr == ""
 
 
 CONFIG = """
@@ -463,8 +478,7 @@ def test_a_single_run_takes_its_parameters_from_a_config_file(tmp_path):
         check=True,
         capture_output=True,
     )
-    tables = [store.read(tmp_path, path.stem) for path in (tmp_path / "rows").glob("*.parquet")]
-    rows = pd.concat(tables)
+    rows = pd.concat(store.read_all(tmp_path, store.held(tmp_path)))
     assert set(rows["samples"]) == {6, 9} and set(rows["family"]) == {"students"}
     assert rows["recorded"].max() == 200 and rows.groupby("recorded").size().eq(4).all()
     means = json.loads(summary.read_text())
