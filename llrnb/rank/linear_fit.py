@@ -85,6 +85,8 @@ def local_linear_fit(
     drawn = test_inputs is None
     if drawn:
         test_inputs = generic_inputs(model, params, tuple(inputs.shape[1:]))
+    if not len(inputs):
+        raise ValueError("a fit needs at least 1 input, got none")
     points = torch.cat([inputs, double(test_inputs, "test_inputs")])
     both, errors = measured(model, params, points)
     tangent, test_tangent = both[: len(inputs)], both[len(inputs) :]
