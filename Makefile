@@ -4,10 +4,10 @@ BIN := .venv/bin
 # What a page stores has no progress bars.
 export TQDM_DISABLE := 1
 
-.PHONY: help book pdf test search bench refresh clean
+.PHONY: help book pdf test processors search bench refresh clean
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 book: .venv/installed  ## run every notebook afresh and build the pages that show this run
 # Beside the original, because paths in it are relative to its place.
@@ -29,13 +29,16 @@ test: .venv/installed  ## lint, unit tests, notebooks against their stored outpu
 	$(BIN)/ruff format --check .
 # Two processes with one thread each: two with two threads each wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore tests/test_browser.py --ignore tests/test_pages.py -n 2 --dist loadscope
-# Strict: the text and tables that a notebook prints must equal the stored ones, and a warning on stderr is a
-# difference. Pictures are not compared (nbval skips image/png), for their bytes differ between machines.
+# Strict: a notebook must print the stored text and tables, number by number (tools/compare.py), and a warning on
+# stderr is a difference. Pictures are not compared (nbval skips image/png), for their bytes differ between machines.
 	OMP_NUM_THREADS=1 $(BIN)/pytest book --nbval --nbval-current-env -n 2 --dist loadscope
 	rm -rf _build/strict
 	$(BIN)/jupyter-book build . -W -n --keep-going --path-output _build/strict
 	$(BIN)/jupyter-book build . --builder latex -W -n --keep-going --path-output _build/strict
 	LLRNB_PAGES=_build/strict/_build/html $(BIN)/pytest tests/test_browser.py tests/test_pages.py -n 2
+
+processors: .venv/installed  ## run tests and notebooks as on six kinds of processors; ONLY="book/relu/line.ipynb ..."
+	$(BIN)/python -m tools.processors $(ONLY)
 
 search: .venv/installed  ## draw fresh instances and look for false verdicts, for some minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.search
@@ -51,7 +54,7 @@ clean:  ## remove what was built (remove .venv by hand to install anew)
 	find book llrnb tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but " \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5) and "Python 3.11.5 or newer is needed, but " \
 	    "$(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,sweep,test]'

@@ -227,7 +227,7 @@ def test_every_control_changes_the_picture_by_keyboard(from_disk, name, mode):
 def test_what_plays_can_be_paused(from_disk, name):
     page = from_disk(name)
     for button in page.locator(".explorer button").all():
-        explorer = button.locator("xpath=ancestor::div[@data-explorer]")
+        explorer = button.locator("xpath=ancestor::div[@class='explorer']")
         before = seen(explorer)
         button.focus()
         page.keyboard.press("Enter")

@@ -120,5 +120,5 @@ def test_a_missing_solver_and_a_wrong_word_are_named():
         solve(problem, solver="MOSEQ")
     with pytest.raises(ValueError, match="form needs one of exact, relaxed, .* got 'approx'"):
         solve(problem, "approx")
-    with pytest.raises(ValueError, match="needs β > 0, got 0"):
+    with pytest.raises(ValueError, match="beta needs a finite number > 0, got 0"):
         solve(problem, "regularised", beta=0.0)

@@ -1,6 +1,5 @@
 """An interactive figure: controls, and for every position of them the state that it shows."""
 
-import hashlib
 import html
 import json
 from collections.abc import Mapping
@@ -113,13 +112,12 @@ class Explorer:
 
     def html(self) -> str:
         """A player for a page: no network, no kernel, and the same bytes for the same figure."""
-        name = hashlib.sha256(self.data.encode()).hexdigest()[:12]
         parts = files("llrnb.interactive")
         style, script = ((parts / f"player.{kind}").read_text("utf-8") for kind in ("css", "js"))
         data = self.data.replace("<", "\\u003c")
         return (
-            f'<div class="explorer" role="group" data-explorer="{name}" '
-            f'aria-label="{html.escape(self.title)}">\n<style>\n{style}</style>\n'
+            f'<div class="explorer" role="group" aria-label="{html.escape(self.title)}">\n'
+            f"<style>\n{style}</style>\n"
             f'<script type="application/json">{data}</script>\n'
             "<noscript>The controls of this figure need JavaScript.</noscript>\n</div>\n"
             f"<script>\n{script}</script>"
@@ -131,6 +129,8 @@ class Explorer:
 
     def widget(self):
         """The live view, for a notebook with a kernel; needs ipywidgets."""
+        if find_spec("ipywidgets") is None:
+            raise ImportError("a live view needs ipywidgets: pip install 'llrnb[book]'")
         from llrnb.interactive.live import view
 
         return view(self)

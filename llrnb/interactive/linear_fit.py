@@ -73,7 +73,7 @@ def _state(fit: LocalLinearFit, fits, rank: int, truth: Tensor, values: Tensor) 
     if fit.recovers:
         outcome = "every minimiser is the target; the error is rounding."
     else:
-        outcome = f"not recovered, relative error {fit.error:.1g}."
+        outcome = f"not recovered, relative error {fit.error:.1e}."
     parameters = sum(value.numel() for value in fit.params.values())
     about = f"n = {fit.samples}, model rank {rank}, {parameters:,} parameters: "
     return State(panels, about + outcome)

@@ -1,8 +1,8 @@
 """What panels are made of, as JSON's values: the same description is drawn in a page and in print.
 
 A panel is a frame (title, axes) and marks in it. Colours are numbers: 0 to 5 for the book's
-palette, INK for that of the text. Numbers are rounded, so that they are short, and the same on any
-processor.
+palette, INK for that of the text. Numbers are rounded to what a screen shows: three digits, and
+thousandths of a linear axis. So they are short, and free of rounding noise. Integers are kept.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,15 @@ LEVELS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
 
 def rounded(values: Iterable, digits: int = 3) -> list[float | None]:
-    """To so many significant digits; None where missing or infinite."""
-    short = (float(f"{value:.{digits}g}") for value in np.ravel(values).astype(float))
-    return [
-        None if not np.isfinite(v) else int(v) if abs(v) < 1e6 and v == int(v) else v for v in short
-    ]
+    """Floats to so many significant digits, None if not finite; integers as they are."""
+    values = np.ravel(values)
+    if np.issubdtype(values.dtype, np.integer):
+        return values.tolist()
+    return [_short(value, digits) for value in values.astype(float)]
+
+
+def _short(value: float, digits: int) -> float | None:
+    return float(f"{value:.{digits}g}") + 0.0 if np.isfinite(value) else None  # not -0
 
 
 def axis(
@@ -35,8 +39,9 @@ def axis(
     """An axis between two values; ticks at round numbers unless they are given."""
     if ticks is None:
         ticks = _decades(low, high) if log else _round_numbers(low, high)
+    low, high = (_short(end, 4) for end in (low, high))
     return {
-        "label": label, "low": float(low), "high": float(high), "log": log,
+        "label": label, "low": low, "high": high, "log": log,
         "ticks": [list(tick) for tick in ticks],
     }  # fmt: skip
 
@@ -45,8 +50,21 @@ def panel(title: str, x: dict, y: dict, *marks: Mark, height: int = 240, square=
     """Marks between two axes, `height` pixels tall, or as tall as wide."""
     return {
         "frame": {"title": title, "x": x, "y": y, "height": height, "square": square},
-        "marks": list(marks),
+        "marks": [_on_screen(mark, x, y) for mark in marks],
     }
+
+
+def _on_screen(mark: Mark, x: dict, y: dict) -> Mark:
+    """The mark with its coordinates on linear axes rounded to what a screen can tell apart."""
+    axes = {"x": x, "to_x": x, "y": y, "to_y": y, "low": y, "high": y}
+    linear = {key: axis for key, axis in axes.items() if key in mark and not axis["log"]}
+    return {**mark, **{key: _to_thousandths(mark[key], axis) for key, axis in linear.items()}}
+
+
+def _to_thousandths(values: Sequence[float | None], axis: dict) -> list[float | None]:
+    """Rounded to a power of ten, a thousandth of the axis or less."""
+    decimals = 3 - floor(log10(abs(axis["high"] - axis["low"])))
+    return [v if v is None or type(v) is int else round(v, decimals) + 0.0 for v in values]
 
 
 def line(x, y, *, colour=0, name="", dash=False, dots=False, width=2.0) -> dict:

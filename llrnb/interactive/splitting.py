@@ -78,16 +78,13 @@ def _state(net, params, wide, neuron, j, k, curve, inputs, outputs) -> State:
     slope = float(sum(part.square().sum() for part in slopes.values()).sqrt())
     rank = numerical_rank(model, values).rank
     percent = 100 * (float(loss(values)) / start - 1)
-    percent = 0.0 if abs(percent) < 1e-6 else percent
     w = params["w1"][neuron]
     line_of_inputs = torch.from_numpy(_ALONG)[:, None] * w / w.norm()
     before, after = (
-        torch.vmap(one, in_dims=(None, 0))(at, line_of_inputs).round(decimals=4)
-        for one, at in ((net, params), wide)
+        torch.vmap(one, in_dims=(None, 0))(at, line_of_inputs) for one, at in ((net, params), wide)
     )
     reach = 1.3 * float(before.abs().max())
     relative = 100 * (curve / start - 1)
-    relative[np.abs(relative) < 1e-6] = 0
     panels = (
         panel(
             "The wide network", axis("", -0.35, 2.4, ticks=()), axis("", -1.6, 1.6, ticks=()),
@@ -108,7 +105,7 @@ def _state(net, params, wide, neuron, j, k, curve, inputs, outputs) -> State:
     kind = "a critical point" if slope < 1e-9 else "not critical"
     text = (
         f"Neuron {neuron}, α = {_signed(share)}, ξ = {_signed(distance)}: "
-        f"the loss changes by {_signed(percent, 2)}%, {kind}; "
+        f"the loss changes by {_measured(percent)}%, {kind}; "
         f"rank {rank} of {model.parameter_count} tangent functions."
     )
     return State(panels, text)
@@ -133,10 +130,15 @@ def _diagram(values: Mapping[str, Tensor], neuron: int) -> list[dict]:
         dots([1] * len(others), heights[1][others], colour=INK, radius=9),
         dots([1, 1], heights[1][copies], colour=4, radius=9, name="the two copies"),
         dots([2], [0], colour=INK, radius=7),
-        labels([1.55] * hidden, 0.42 * heights[1] + 0.28, [_signed(v, 2) for v in a]),
+        labels([1.55] * hidden, 0.42 * heights[1] + 0.28, [_measured(v) for v in a]),
     ]
 
 
-def _signed(value: float, digits: int = 3) -> str:
-    text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text.replace("-", "−")
+def _signed(value: float) -> str:
+    """A setting: three decimals, without zeros at the end."""
+    return _measured(value, 3).rstrip("0").rstrip(".")
+
+
+def _measured(value: float, digits: int = 2) -> str:
+    """A number that was computed: all decimals, whatever they are."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")  # not −0.00

@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import Params
 from llrnb.rank import doubts
 from llrnb.rank.checks import double, double_params
 from llrnb.rank.rounding import last_digits, measured
 from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
 from llrnb.rank.tangent import Model, tangent_matrix
+from llrnb.streams import rng
 
 _MOST = 10**7  # entries of a tangent matrix, for more inputs to be drawn
 
@@ -85,12 +87,15 @@ def generic_inputs(
     until it is twice the rank, or exceeds the number of parameters by a twentieth; or `more` times
     as many, for models that are zero at most inputs.
     """
+    checks.function(model, "model")
+    shape = checks.many(checks.count, shape, "shape", fewest=0, least=0)
     parameters = sum(value.numel() for value in double_params(params).values())
     most = more * (parameters + parameters // 20 + 16)
-    stream = torch.Generator().manual_seed(0)
+    checks.room("the inputs", most, *shape)
+    stream = rng("generic inputs")
     for power in count(3):
         samples = min(2 * 4**power * more, most)
-        inputs = torch.randn(samples, *shape, generator=stream, dtype=torch.float64)
+        inputs = torch.from_numpy(stream.standard_normal((samples, *shape)))
         if samples == most:
             return inputs
         if 2 * matrix_rank(tangent_matrix(model, params, inputs)).rank <= samples:
