@@ -407,12 +407,12 @@ class _Task:
 
     def selections(self, seed: int) -> Iterator[np.ndarray]:
         """r + 1 rows each: r pivots, and the row that depends on all of these most evenly."""
-        rng = np.random.default_rng([len(self.inputs), self.size, seed])
+        stream = rng("rows of a certificate", samples=len(self.inputs), params=self.size, seed=seed)
         if len(self.inputs) == self.size + 1:
             yield np.arange(len(self.inputs))
             return
         for trial in range(1 + _SELECTIONS):
-            weight = rng.uniform(size=len(self.inputs)) if trial else np.ones(len(self.inputs))
+            weight = stream.uniform(size=len(self.inputs)) if trial else np.ones(len(self.inputs))
             first, rest, least = self.pivots(weight)
             if least >= THRESHOLD:
                 shares = np.linalg.solve(self.matrix[first].T, self.matrix[rest].T)
