@@ -27,6 +27,10 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "deep target params": (*_DEEP, "seed"),
     "mini-batch orders": ("batch_size", "seed"),
     "generic inputs": (),
+    "fresh inputs": (),
+    "directions": (),
+    "last digits": ("seed",),
+    "rows of a certificate": ("samples", "params", "seed"),
     "lines of series": (),
     "residual": (),
     "mixing": ("seed",),
@@ -39,6 +43,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "mixture means": ("inputs", "seed"),
     "mixture noise": _SAMPLES,
     "bootstrap of transitions": ("seed",),
+    "bootstrap of choices": ("seed",),
     "bootstrap of means": (),
 }
 

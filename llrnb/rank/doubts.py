@@ -3,6 +3,7 @@
 A doubt is a verdict and its reason, or None where there is nothing to object.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +12,7 @@ from llrnb.networks import Params
 from llrnb.rank.rounding import EPS, rounding
 from llrnb.rank.singular import NumericalRank, Verdict, lengths, matrix_rank, unit
 from llrnb.rank.tangent import Model, tangent_matrix
+from llrnb.streams import rng
 
 Doubt = tuple[Verdict, str] | None
 _SCALES = [2.0**k for k in (-27, -20, -13, -7, -3, 3, 7, 13, 20, 27, 34, 44)]
@@ -40,8 +42,7 @@ def underived(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> 
     """Derivatives that differ from differences of outputs, as of detached parameters."""
     parts = tangent.split([value.numel() for value in params.values()], dim=1)
     for (name, value), part in zip(params.items(), parts, strict=True):
-        stream = torch.Generator().manual_seed(0)
-        along = torch.randn(value.shape, generator=stream, dtype=torch.float64)
+        along = torch.from_numpy(np.asarray(rng("directions").standard_normal(value.shape)))
         slope = part @ along.flatten()
         size = float(value.square().mean().sqrt())
         steps = {h * s for h in (2.0**-17, 2.0**-26) for s in (1.0, size) if s}
@@ -108,8 +109,7 @@ def switched_off(model: Model, params: Params, inputs: Tensor, tangent: Tensor) 
     still = (tangent == 0).all(0).split([value.numel() for value in params.values()])
     here = _outputs(model, params, inputs)
     for (name, value), zero in zip(params.items(), still, strict=True):
-        stream = torch.Generator().manual_seed(0)
-        along = torch.randn(value.shape, generator=stream, dtype=torch.float64)
+        along = torch.from_numpy(np.asarray(rng("directions").standard_normal(value.shape)))
         along *= zero.view(value.shape) * value.square().mean().sqrt().clamp_min(1.0)
         if not along.any():
             continue
@@ -162,10 +162,10 @@ def fresh(
 
 def _others(inputs: Tensor, rank: int) -> Tensor:
     """Normal inputs around the given ones: more than twice the rank as far out, some elsewhere."""
-    stream = torch.Generator().manual_seed(1)
     scales = torch.cat(
         [torch.ones(2 * rank + 32), torch.tensor(_SCALES).repeat_interleave(_PER_SCALE)]
     ).double()
-    normal = torch.randn(len(scales), *inputs.shape[1:], generator=stream, dtype=torch.float64)
+    shape = (len(scales), *inputs.shape[1:])
+    normal = torch.from_numpy(rng("fresh inputs").standard_normal(shape))
     spread = inputs.square().mean().sqrt().clamp_min(1e-300)
     return normal * scales.view(-1, *[1] * (inputs.ndim - 1)) * spread

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from llrnb.networks import Params
 from llrnb.rank.checks import double, double_params
 from llrnb.rank.tangent import Model, tangent_matrix
+from llrnb.streams import rng
 
 EPS = torch.finfo(torch.float64).eps
 _STEP = 2.0**-24
@@ -49,7 +51,7 @@ def rounding(
         moved = {name: value * (1 + steps * _STEP) for name, value in params.items()}
         fourth += weight * tangent_matrix(model, moved, inputs)
     moved = {name: moved_by(value, EPS, seed) for seed, (name, value) in enumerate(params.items())}
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
+    order = torch.from_numpy(rng("last digits", seed=0).permutation(len(inputs)))
     again = torch.empty_like(tangent)
     for batch in order.tensor_split(2):
         if len(batch):
@@ -76,6 +78,5 @@ def _half_a_digit(value: Tensor, seed: int) -> Tensor:
 
 def moved_by(values: Tensor, relative: float, seed: int) -> Tensor:
     """Every value times 1 + relative or 1 - relative, by chance; zeros stay."""
-    stream = torch.Generator().manual_seed(seed)
-    signs = 2 * torch.randint(0, 2, values.shape, generator=stream).double() - 1
-    return values * (1 + relative * signs)
+    signs = np.asarray(rng("last digits", seed=seed).choice([-1.0, 1.0], values.shape))
+    return values * (1 + relative * torch.from_numpy(signs))

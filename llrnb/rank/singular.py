@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llrnb.rank.checks import double
 from llrnb.rank.rounding import EPS
+from llrnb.streams import rng
 
 Verdict = Literal["convincing", "at least", "undecided"]
 _CLEAR_BY = 1e3  # what separates a rank from rounding by so much is convincing
@@ -80,8 +81,7 @@ def matrix_rank(
     found = _counted(matrix, errors)
     if stored.dtype == torch.float64:
         return found
-    stream = torch.Generator().manual_seed(0)
-    half = torch.rand(matrix.shape, generator=stream, dtype=torch.float64) - 0.5
+    half = torch.from_numpy(rng("last digits", seed=0).uniform(-0.5, 0.5, matrix.shape))
     return within_digits(found, matrix, half[None] * matrix * torch.finfo(stored.dtype).eps)
 
 
@@ -154,8 +154,7 @@ def _norm(errors: Float[Tensor, "way row column"]) -> float:
     stacked = errors.flatten(0, 1)
     if not stacked.numel():
         return 0.0
-    stream = torch.Generator().manual_seed(0)
-    vector = torch.randn(stacked.shape[1], generator=stream, dtype=torch.float64)
+    vector = torch.from_numpy(rng("directions").standard_normal(stacked.shape[1]))
     length = 0.0
     for _ in range(12):
         vector = stacked.mT @ (stacked @ (vector / vector.norm().clamp_min(1e-300)))
