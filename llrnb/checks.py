@@ -14,6 +14,7 @@ from math import inf, prod
 from numbers import Integral, Real
 from operator import ge, gt, lt
 from sys import float_info
+from types import UnionType
 from typing import TypeVar, get_args
 
 import numpy as np
@@ -58,7 +59,7 @@ def real(
     """The number in a range that an argument is, as a float."""
     number = _number(value)
     limits = {">=": least, ">": above, "<": below}
-    limits = {sign: limit for sign, limit in limits.items() if limit is not None}
+    limits = {sign: limit for sign, limit in limits.items() if limit not in (None, inf)}
     fits = number is not None and (abs(number) <= float_info.max or (number == inf and not finite))
     if not (fits and all(_HOLDS[sign](number, limit) for sign, limit in limits.items())):
         needed = "a finite number" if finite else "a number"
@@ -111,11 +112,10 @@ def sizes(value: object, name: str, axes: int = 1) -> tuple[int, ...]:
     return many(count, value, name)
 
 
-def instance(value: object, kind: type[T] | tuple[type, ...], name: str) -> T:
-    """An object of a class."""
+def instance(value: object, kind: type[T] | UnionType, name: str) -> T:
+    """An object of a class, or of one of several."""
     if not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        needed = " or ".join(one.__name__ for one in kinds)
+        needed = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
         raise TypeError(f"{name} needs to be a {needed}, got {came(value)}")
     return value
 

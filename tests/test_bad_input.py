@@ -18,7 +18,7 @@ CODE = "import json; from tools.search import inputs; print(json.dumps(inputs.tr
 
 @pytest.fixture(scope="module")
 def said() -> dict[str, dict[str, str]]:
-    """For every function, what each of some bad or odd arguments led to; nothing if it was right."""
+    """For every function, what went wrong with each of some bad or odd arguments."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CODE],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1],

@@ -286,7 +286,7 @@ def test_wrong_zeros_at_as_many_samples_as_parameters_are_refuted_by_one_more():
 @pytest.mark.parametrize("precision", [0.0, 1.0, float("nan")])
 def test_misuse_is_named(precision):
     target = paper_target()
-    with pytest.raises(ValueError, match="precision needs to be between 0 and 1, got"):
+    with pytest.raises(ValueError, match="precision needs a finite number > 0 and < 1, got"):
         certify(target.net, target.params, *draw(target, 8), precision=precision)
 
 

@@ -105,7 +105,7 @@ def test_half_spaces_do_not_depend_on_units():
 
 
 def test_a_half_space_of_nan_is_refused():
-    with pytest.raises(ValueError, match="needs samples of finite numbers, got NaN"):
+    with pytest.raises(ValueError, match="inputs needs finite numbers, got 1 NaN"):
         has_all_ones(np.array([[np.nan, 1.0]]))
 
 

@@ -83,11 +83,17 @@ def local_linear_fit(
     stored, given = params, inputs
     params, inputs = double_params(params), double(inputs, "inputs")
     drawn = test_inputs is None
+    if not inputs.ndim or not len(inputs):
+        raise ValueError(f"a fit needs at least 1 input, got shape {tuple(inputs.shape)}")
     if drawn:
         test_inputs = generic_inputs(model, params, tuple(inputs.shape[1:]))
-    if not len(inputs):
-        raise ValueError("a fit needs at least 1 input, got none")
-    points = torch.cat([inputs, double(test_inputs, "test_inputs")])
+    others = double(test_inputs, "test_inputs")
+    if not others.ndim or not len(others) or others.shape[1:] != inputs.shape[1:]:
+        raise ValueError(
+            f"a fit needs test inputs like its inputs, of shape {tuple(inputs.shape[1:])}, "
+            f"got {tuple(others.shape)}"
+        )
+    points = torch.cat([inputs, others])
     both, errors = measured(model, params, points)
     tangent, test_tangent = both[: len(inputs)], both[len(inputs) :]
     flat = torch.cat([value.flatten() for value in params.values()])

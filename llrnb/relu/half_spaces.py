@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import nnls
 
+from llrnb import checks
+
 CLEAR = 1e-12  # A side x.u of unit vectors beyond this is not 0, whatever the rounding.
 SPREAD = 1e-9  # The same for the least singular value of unit vectors.
 
@@ -32,8 +34,7 @@ def has_all_ones(inputs: Float[np.ndarray, "sample input"]) -> bool:
     Raises:
         ValueError: NaN or infinite data.
     """
-    if not np.isfinite(inputs).all():
-        raise ValueError("a half space needs samples of finite numbers, got NaN or infinity")
+    inputs = checks.array(inputs, "inputs", None, None)
     samples = np.unique(inputs[inputs.any(axis=1)], axis=0)
     if not len(samples):
         return False

@@ -31,6 +31,7 @@ KINDS = {
     int: checks.count,
     float: partial(checks.real, least=0),
     str: checks.text,
+    str | None: _or_none(checks.text),
     int | None: _or_none(checks.count),
     tuple[int, ...]: _counted,
     tuple[float, ...]: partial(checks.many, _rates),
@@ -42,7 +43,7 @@ KINDS = {
 }
 # The values of a cell may come from a file; a name in it may look like a number.
 cell = checks.by_annotation(
-    {kind: check if kind is str else _in_text(check) for kind, check in KINDS.items()}
+    {k: check if k in (str, str | None) else _in_text(check) for k, check in KINDS.items()}
 )
 
 

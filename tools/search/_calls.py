@@ -159,26 +159,61 @@ _TRAIN = {
     "std": 1.0,
 }
 _CELL = {
-    "variant": "", "family": "CNN", "multiple": 1, "samples": 6, "learning_rates": (0.125,),
+    "variant": "",
+    "family": "CNN",
+    "multiple": 1,
+    "samples": 6,
+    "learning_rates": (0.125,),
     "network": {"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 1},
-    "target": {"kind": "paper"}, "trials": 2, "steps": 4, "tolerance": 0.5, "std": 0.5,
-    "test_samples": 8, "engine": "torch", "precision": "float64",
-    "optimizer": {"kind": "adam", "weight_decay": 0.5}, "batch_size": 3, "record_at": (2, 4),
-}  # fmt: skip
-_LIMIT = {
-    "variant": "", "strategy": "Adam", "family": "CNN", "kernels": 1, "multiple": 2,
-    "network": _CELL["network"], "target": "generic", "samples": 8, "trials": 2, "noise": 0.5,
-    "test_samples": 8, "options": {"steps": 4},
-}  # fmt: skip
-_PHASE = {
-    "variant": "", "task": "isometry", "network": "skip", "samples": 12, "dim": 3, "trials": 2,
-    "form": "relaxed", "neurons": 1, "data": "gaussian", "weights": "random", "noise": 0.5,
+    "target": {"kind": "paper"},
+    "trials": 2,
     "steps": 4,
-}  # fmt: skip
+    "tolerance": 0.5,
+    "std": 0.5,
+    "test_samples": 8,
+    "engine": "torch",
+    "precision": "float64",
+    "optimizer": {"kind": "adam", "weight_decay": 0.5},
+    "batch_size": 3,
+    "record_at": (2, 4),
+}
+_LIMIT = {
+    "variant": "",
+    "strategy": "Adam",
+    "family": "CNN",
+    "kernels": 1,
+    "multiple": 2,
+    "network": _CELL["network"],
+    "target": "generic",
+    "samples": 8,
+    "trials": 2,
+    "noise": 0.5,
+    "test_samples": 8,
+    "options": {"steps": 4},
+}
+_PHASE = {
+    "variant": "",
+    "task": "isometry",
+    "network": "skip",
+    "samples": 12,
+    "dim": 3,
+    "trials": 2,
+    "form": "relaxed",
+    "neurons": 1,
+    "data": "gaussian",
+    "weights": "random",
+    "noise": 0.5,
+    "steps": 4,
+}
 
 
 @cache
 def _rows() -> pd.DataFrame:
+    return sweep.train_cell(**{**_CELL, "record_at": ()})
+
+
+@cache
+def _looks() -> pd.DataFrame:
     return sweep.train_cell(**_CELL)
 
 
@@ -201,31 +236,95 @@ def _call(
 
 def _closed_forms() -> None:
     count, flag = FREE0, FLAG
-    _call("theory.deep_rank_bound", theory.deep_rank_bound, {"widths": (5, 3, 1), "bias": True},
-          widths=WIDTHS, bias=flag)  # fmt: skip
-    _call("theory.deep_rank", theory.deep_rank, {"widths": (5, 3, 1), "bias": True, "offset": False},
-          widths=WIDTHS, bias=flag, offset=flag)  # fmt: skip
-    one = dict.fromkeys(("neurons", "input_dim", "kernels", "entries", "windows", "distinct", "active",
-                         "output_rank", "silent", "width", "stride"), count)  # fmt: skip
+    _call(
+        "theory.deep_rank_bound",
+        theory.deep_rank_bound,
+        {"widths": (5, 3, 1), "bias": True},
+        widths=WIDTHS,
+        bias=flag,
+    )
+    _call(
+        "theory.deep_rank",
+        theory.deep_rank,
+        {"widths": (5, 3, 1), "bias": True, "offset": False},
+        widths=WIDTHS,
+        bias=flag,
+        offset=flag,
+    )
+    one = dict.fromkeys(
+        (
+            "neurons",
+            "input_dim",
+            "kernels",
+            "entries",
+            "windows",
+            "distinct",
+            "active",
+            "output_rank",
+            "silent",
+            "width",
+            "stride",
+        ),
+        count,
+    )
     two = dict.fromkeys(("bias", "offset", "output_bias"), flag)
     for function, given in {
-        theory.fully_connected_rank: {"neurons": 3, "input_dim": 5, "bias": True, "offset": True, "output_bias": False},
-        theory.shared_cnn_rank: {"kernels": 1, "entries": 3, "windows": 3, "bias": True, "output_bias": False},
+        theory.fully_connected_rank: {
+            "neurons": 3,
+            "input_dim": 5,
+            "bias": True,
+            "offset": True,
+            "output_bias": False,
+        },
+        theory.shared_cnn_rank: {
+            "kernels": 1,
+            "entries": 3,
+            "windows": 3,
+            "bias": True,
+            "output_bias": False,
+        },
         theory.unshared_cnn_rank: {"neurons": 3, "entries": 3, "bias": True, "output_bias": True},
-        theory.fully_connected_rank_at: {"distinct": 3, "active": 2, "input_dim": 5, "bias": False, "blind": "active"},
-        theory.paper_shared_cnn_rank_at: {"distinct": 3, "output_rank": 2, "entries": 3, "windows": 3},
+        theory.fully_connected_rank_at: {
+            "distinct": 3,
+            "active": 2,
+            "input_dim": 5,
+            "bias": False,
+            "blind": "active",
+        },
+        theory.paper_shared_cnn_rank_at: {
+            "distinct": 3,
+            "output_rank": 2,
+            "entries": 3,
+            "windows": 3,
+        },
         theory.paper_unshared_cnn_rank_at: {"distinct": 3, "active": 2, "entries": 3},
         theory.paper_unshared_cnn_rank: {"kernels": 2, "entries": 3, "windows": 3, "silent": 1},
-        theory.paper_fully_connected_cnn_rank: {"kernels": 2, "input_dim": 5, "windows": 3, "silent": 1},
+        theory.paper_fully_connected_cnn_rank: {
+            "kernels": 2,
+            "input_dim": 5,
+            "windows": 3,
+            "silent": 1,
+        },
         theory.table_2: {"width": 300, "neurons": 3, "input_dim": 5},
         theory.table_3: {"kernels": 1, "entries": 3, "windows": 3, "input_dim": 5, "bias": True},
-    }.items():  # fmt: skip
+    }.items():
         kinds = {name: {**one, **two, "blind": WORD}[name] for name in given}
         _call(f"theory.{function.__name__}", function, given, **kinds)
-    _call("theory.table_1", theory.table_1, {"widths": (5, 300, 1), "target_widths": (5, 3, 1)},
-          widths=WIDTHS, target_widths=WIDTHS)  # fmt: skip
-    _call("theory.window_count", theory.window_count, {"input_shape": 9, "kernel_size": 3, "stride": 2},
-          input_shape=but(SIZE, 10**30), kernel_size=SIZE, stride=a_count(huge=False))  # fmt: skip
+    _call(
+        "theory.table_1",
+        theory.table_1,
+        {"widths": (5, 300, 1), "target_widths": (5, 3, 1)},
+        widths=WIDTHS,
+        target_widths=WIDTHS,
+    )
+    _call(
+        "theory.window_count",
+        theory.window_count,
+        {"input_shape": 9, "kernel_size": 3, "stride": 2},
+        input_shape=but(SIZE, 10**30),
+        kernel_size=SIZE,
+        stride=a_count(huge=False),
+    )
     _call(
         "relu.cover_probability",
         arrangements.cover_probability,
@@ -435,14 +534,14 @@ def _ranks() -> None:
     )
     _call("matrix_rank", llrnb.matrix_rank, lambda: {"matrix": _grid(4, 3)}, matrix=ANY_MATRIX)
     model = {"model": MODEL, "params": PARAMS}
-    given = lambda: {"model": _net(), "params": _params(), "inputs": _grid(20, 5)}  # noqa: E731
+    given = {"model": _net(), "params": _params(), "inputs": _grid(20, 5)}
     rows = but_shapes(DATA, (19, 5))
     _call("numerical_rank", llrnb.numerical_rank, given, **model, inputs=but(rows, None))
     _call("tangent_matrix", llrnb.tangent_matrix, given, **model, inputs=rows)
     _call(
         "local_linear_fit",
         llrnb.local_linear_fit,
-        lambda: {**given(), "test_inputs": _grid(20, 5, seed=1)},
+        lambda: {**given, "test_inputs": _grid(20, 5, seed=1)},
         **model,
         inputs=rows,
         test_inputs=but(rows, None),
@@ -476,7 +575,9 @@ def _ranks() -> None:
 
 
 def _embeddings() -> None:
-    wide = lambda **more: lambda: {"net": _deep(), "params": _deep_params(), **more}  # noqa: E731
+    def wide(**more) -> dict:
+        return {"net": _deep(), "params": _deep_params(), **more}
+
     net = {"net": NET, "params": PARAMS}
     _call(
         "embedding.split",
@@ -532,7 +633,10 @@ def _embeddings() -> None:
         shares=shares,
         mixing_seed=but(SEED, None),
     )
-    tanh = lambda **more: lambda: {"net": _net(), "params": _params(), **more}  # noqa: E731
+
+    def tanh(**more) -> dict:
+        return {"net": _net(), "params": _params(), **more}
+
     _call(
         "embedding.split_kernel",
         embedding.split_kernel,
@@ -578,7 +682,9 @@ def _embeddings() -> None:
 
 
 def _fits() -> None:
-    start = lambda **more: lambda: {"net": _net(), **_data(), **more}  # noqa: E731
+    def start(**more) -> dict:
+        return {"net": _net(), **_data(), **more}
+
     data = {"net": NET, "inputs": DATA, "outputs": DATA}
     _call(
         "least_squares.fit",
@@ -616,6 +722,15 @@ def _fits() -> None:
         budget=but(COUNT),
         seed=SEED,
         starts=COUNT,
+    )
+    _call(
+        "certify",
+        llrnb.certify,
+        lambda: {"net": _net(), **_data(), "params": _params(), "precision": 1e-7, "seed": 1},
+        **data,
+        params=PARAMS,
+        precision=but(a_real(above=0, below=1.0), None),
+        seed=SEED,
     )
     many = {
         "net": _net(),
@@ -727,7 +842,10 @@ def _relu() -> None:
         noise=REAL0,
         seed=SEED,
     )
-    rng = lambda: np.random.default_rng(0)  # noqa: E731
+
+    def rng() -> np.random.Generator:
+        return np.random.default_rng(0)
+
     generator = strange(np.random, np.random.RandomState, 0.5)
     _call(
         "relu.data_matrix",
@@ -794,11 +912,10 @@ def _relu() -> None:
     _call(
         "recover",
         llrnb.recover,
-        lambda: {"problem": _problem(), "form": "relaxed", "method": "fast", "tolerance": 0.25},
+        lambda: {"problem": _problem(), "form": "relaxed", "method": "fast"},
         problem=OBJECT,
         form=WORD,
         method=WORD,
-        tolerance=POSITIVE,
     )
     _call(
         "relu.solve",
@@ -996,7 +1113,7 @@ def _statistics() -> None:
 
 def _sweeps() -> None:
     number = {
-        "multiple": COUNT,
+        "multiple": COUNT_OR_NONE,
         "samples": COUNT,
         "trials": COUNT,
         "steps": COUNT,
@@ -1013,6 +1130,7 @@ def _sweeps() -> None:
         RATES.bad, lambda v, rng: [*RATES.same(v, rng), [f"{x:e}" for x in v]], RATES.either
     )
     names = Kind(lambda v, rng: [*STRANGE, 3, nan, True, [], ["CNN"]])
+    labels = but(names, None)
     kinds = {
         **number,
         "learning_rates": rates,
@@ -1023,8 +1141,8 @@ def _sweeps() -> None:
         "precision": WORD,
         "batch_size": Kind(COUNT_OR_NONE.bad, in_text_of(COUNT).same, COUNT.either),
         "record_at": STEPS_AT,
-        "variant": names,
-        "family": names,
+        "variant": labels,
+        "family": labels,
     }
     _call("sweep.train_cell", sweep.train_cell, _CELL, **{name: kinds[name] for name in _CELL})
     kinds = {
@@ -1033,13 +1151,13 @@ def _sweeps() -> None:
         "target": WORD,
         "network": DESCRIPTION,
         "options": OPTIONS,
-        "variant": names,
-        "family": names,
+        "variant": labels,
+        "family": labels,
     }
     _call("sweep.limit_cell", sweep.limit_cell, _LIMIT, **{name: kinds[name] for name in _LIMIT})
     kinds = {
         **number,
-        "variant": names,
+        "variant": labels,
         **dict.fromkeys(("task", "network", "form", "data", "weights"), WORD),
     }
     _call("sweep.phase_cell", sweep.phase_cell, _PHASE, **{name: kinds[name] for name in _PHASE})
@@ -1220,7 +1338,7 @@ def _pictures() -> None:
         table=TABLE,
     )
     _call(
-        "figures.learning_curves", figures.learning_curves, lambda: {"table": _rows()}, table=TABLE
+        "figures.learning_curves", figures.learning_curves, lambda: {"table": _looks()}, table=TABLE
     )
     _call(
         "figures.phase_diagram",
