@@ -56,7 +56,9 @@ def rounding(
     for batch in order.tensor_split(2):
         if len(batch):
             again[batch] = tangent_matrix(model, moved, moved_by(inputs[batch], EPS, len(params)))
-    errors = torch.stack([fourth / 70**0.5, again - tangent])
+    errors = torch.stack([fourth.div_(70**0.5), again.sub_(tangent)])
+    if errors.isfinite().all():
+        return errors
     return torch.where(errors.isfinite(), errors, 1 + tangent.abs())
 
 

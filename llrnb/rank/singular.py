@@ -139,9 +139,14 @@ def lengths(matrix: Tensor, errors: Tensor) -> Float[Tensor, " column"]:
     """
     if not matrix.numel():
         return matrix.new_zeros(matrix.shape[1])
-    everything = torch.cat([matrix[None], errors / (max(matrix.shape) * EPS)])
-    largest = everything.abs().amax((0, 1))  # first, so that no norm overflows
-    return (largest * (everything / unit(largest)).norm(dim=1).amax(0)).clamp_max(1e308)
+    most = max(matrix.shape) * EPS
+    largest = matrix.abs().amax(0)  # first, so that no norm overflows
+    for way in errors:
+        largest = torch.maximum(largest, way.abs().amax(0) / most)
+    length = (matrix / unit(largest)).norm(dim=0)
+    for way in errors:
+        length = torch.maximum(length, (way / unit(largest * most)).norm(dim=0))
+    return (largest * length).clamp_max(1e308)
 
 
 def unit(length: Tensor) -> Tensor:
