@@ -383,6 +383,8 @@ class _Task:
 
     def least(self, rows: np.ndarray) -> float:
         """A lower bound of the least singular value of r rows; of the least of several r."""
+        if not self.size:
+            return inf
         values = np.linalg.svd(self.matrix[rows], compute_uv=False)
         rounding = np.linalg.norm(self.noise[rows], axis=(-2, -1))
         rounding = rounding + _DOUBLE * self.size * values[..., 0]
@@ -405,12 +407,12 @@ class _Task:
 
     def selections(self, seed: int) -> Iterator[np.ndarray]:
         """r + 1 rows each: r pivots, and the row that depends on all of these most evenly."""
-        rng = np.random.default_rng([len(self.inputs), self.size, seed])
+        stream = rng("rows of a certificate", samples=len(self.inputs), params=self.size, seed=seed)
         if len(self.inputs) == self.size + 1:
             yield np.arange(len(self.inputs))
             return
         for trial in range(1 + _SELECTIONS):
-            weight = rng.uniform(size=len(self.inputs)) if trial else np.ones(len(self.inputs))
+            weight = stream.uniform(size=len(self.inputs)) if trial else np.ones(len(self.inputs))
             first, rest, least = self.pivots(weight)
             if least >= THRESHOLD:
                 shares = np.linalg.solve(self.matrix[first].T, self.matrix[rest].T)
@@ -440,16 +442,23 @@ class _Task:
     def radius(self, rows: np.ndarray) -> float:
         """In which the equations of these r rows have exactly one zero, by Kantorovich.
 
-        With F(fit) = e, |F'^-1| <= 1 / sigma and |F''| <= K within 2 eta, eta = |e| / sigma, there
-        is one if h = K eta / sigma <= 1/2, no farther than 2 eta / (1 + sqrt(1 - 2h)).
+        With eta >= |F'^-1 F| at the fit, and omega >= |F'^-1 F''| within 2 eta, there is one if
+        h = omega eta <= 1/2, no farther than 2 eta / (1 + sqrt(1 - 2h)).
         """
         if not self.size:
             return 0.0
         sigma = self.least(rows)
         if not sigma >= THRESHOLD:
             return inf
-        eta = np.linalg.norm(np.abs(self.error[rows]) + _DOUBLE / self.precision) / sigma
-        h = np.linalg.norm(self.curvature(2 * eta)[rows]) * eta / sigma
+        inverse = np.linalg.inv(self.matrix[rows])
+        lost = 1 / (sigma * np.linalg.norm(inverse, 2))  # by the rounding of the matrix
+        spread, wrong = np.abs(inverse), _DOUBLE / self.precision  # of the errors, in delta
+        eta = (
+            np.linalg.norm(inverse @ self.error[rows]) + np.linalg.norm(spread.sum(axis=1)) * wrong
+        )
+        eta = lost * eta
+        bent = self.curvature(2 * eta)[rows]
+        h = eta * min(lost * np.linalg.norm(spread @ bent), np.linalg.norm(bent) / sigma)
         return float(2 * eta / (1 + sqrt(1 - 2 * h))) if h <= 0.5 else inf
 
     def zeros(self, rows: np.ndarray, seed: int) -> int:

@@ -115,11 +115,11 @@ def choice_interval(
     Trials are drawn anew at every sample size, all rates of a trial together. An interval that
     keeps the rate that was best on all trials is narrower than what the data say.
     """
-    rng = np.random.default_rng(seed)
+    stream = rng("bootstrap of choices", seed=seed)
     sizes, rates, trials = errors.shape
     points = []
     for _ in range(draws):
-        again = np.repeat(rng.integers(trials, size=(sizes, 1, trials)), rates, axis=1)
+        again = np.repeat(stream.integers(trials, size=(sizes, 1, trials)), rates, axis=1)
         drawn = (np.take_along_axis(values, again, axis=2) for values in (errors, scores))
         fractions = (at_best_rate(*drawn, each_run) < criterion).mean(axis=1)
         points.append(transition_point(samples, fractions))

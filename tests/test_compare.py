@@ -111,8 +111,7 @@ def texts(output):
     return [text for text in found if "<script" not in text]
 
 
-def test_every_text_of_the_book_agrees_with_itself_and_with_no_line_or_digit_less():
-    """By a second route: digits are found one by one, not as numbers."""
+def test_every_text_of_the_book_agrees_with_itself_and_with_no_line_or_letter_less():
     draw = random.Random(0)
     for text in printed():
         lines = text.splitlines(keepends=True)
@@ -132,6 +131,7 @@ def leading_digits(text):
 
 
 def test_a_leading_digit_is_never_a_last_place():
+    """By a second route: digits are found one by one, not as numbers."""
     for text in printed():
         for at in leading_digits(text):
             other = text[:at] + str(int(text[at]) + 1) + text[at + 1 :]

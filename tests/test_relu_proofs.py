@@ -124,8 +124,22 @@ def test_a_condition_of_several_neurons_asks_for_independent_outputs():
     assert isometry(pose(plant(60, 4, labels="relu", neurons=2), "plain")).independent
 
 
+def test_outputs_of_very_different_samples_are_no_dependence():
+    """One sample is 1e13 times the others, and alone would make both neurons look alike."""
+    truth = plant(40, 3, labels="relu", neurons=2, seed=2)
+    sizes = np.ones((40, 1))
+    sizes[(truth.inputs @ truth.weights).min(axis=1).argmax()] = 1e13
+    uneven = truth.inputs * sizes
+    even, other = (pose(planted(x, truth.weights), "plain") for x in (truth.inputs, uneven))
+    assert recover(even, "exact", "fast").recovered
+    assert recover(other, "exact", "cvxpy").outcome in ("undecided", "recovered")
+
+
 def test_nearly_dependent_neurons_are_undecided():
-    """The same three neurons, but that one of them adds 1e-10 to an output of its own."""
+    """The same three neurons, but that one of them adds 1e-10 to an output of its own.
+
+    By 1e-20 that is not recovered: 1.5 times this neuron without 1.5 times that 1e-10 is shorter.
+    """
     inputs = np.zeros((4, 3))
     inputs[:2, :2], inputs[2:, 2] = [[1.0, 0.0], [-0.5, 0.75**0.5]], [1.0, -1.0]
     weights = np.column_stack([inputs[0] + 1e-10 * inputs[2], inputs[1], inputs[0] + inputs[1]])
@@ -139,7 +153,7 @@ def test_a_neuron_below_the_rounding_of_the_outputs_is_not_recovered_by_them(for
     small = replace(truth, weights=truth.weights * np.array([1.0, 1e-18]))
     small = replace(small, outputs=responses(small.inputs, small.weights, "relu").sum(axis=1))
     assert recover(pose(truth, "plain"), form).recovered
-    assert recover(pose(small, "plain"), form, "fast").outcome == "undecided"
+    assert recover(pose(small, "plain"), form, "cvxpy").outcome == "undecided"
 
 
 # ---- Samples on a planted hyperplane
@@ -170,13 +184,13 @@ def test_a_pattern_that_differs_on_the_hyperplane_only_is_a_tie():
 @BOTH
 @pytest.mark.parametrize("network", ["plain", "normalised"])
 def test_samples_on_a_hyperplane(network, form):
-    for seed in range(4):
-        truth = plant(14, 3, labels=LABELS[network], seed=seed)
+    for seed in range(2):
+        truth = plant(9, 3, labels=LABELS[network], seed=seed)
         weights = truth.weights[:, 0]
         inputs = (
-            truth.inputs - np.outer(np.arange(14) < 3, weights) * (truth.inputs @ weights)[:, None]
+            truth.inputs - np.outer(np.arange(9) < 3, weights) * (truth.inputs @ weights)[:, None]
         )
-        problem = pose(planted(inputs, truth.weights, LABELS[network]), network, patterns=12)
+        problem = pose(planted(inputs, truth.weights, LABELS[network]), network, patterns=6)
         right = second_route(problem, form, np.random.default_rng(seed))
         assert right is None or recover(problem, form).outcome == right
 
@@ -220,16 +234,16 @@ def test_a_verdict_does_not_depend_on_units(network, form, size):
 @NETWORKS
 def test_columns_over_seven_decades_give_no_false_verdict(network, form):
     """A normalised network does not see them; the others are judged by the second route."""
-    for seed in range(2):
-        truth = plant(30, 4, labels=LABELS[network], seed=seed)
-        uneven = planted(truth.inputs * np.logspace(0, -7, 4), truth.weights, LABELS[network])
-        problem = pose(uneven, network, patterns=15)
+    for seed in range(1):
+        truth = plant(16, 3, labels=LABELS[network], seed=seed)
+        uneven = planted(truth.inputs * np.logspace(0, -7, 3), truth.weights, LABELS[network])
+        problem = pose(uneven, network, patterns=6)
         found = recover(problem, form).outcome
         right = second_route(problem, form, np.random.default_rng(seed))
         assert found in ("undecided", right) or right is None
         if network == "normalised":
             even = planted(truth.inputs, truth.weights, LABELS[network])
-            assert found == recover(pose(even, network, patterns=15), form).outcome
+            assert found == recover(pose(even, network, patterns=6), form).outcome
 
 
 # ---- A solver's answer
@@ -243,7 +257,7 @@ def test_a_solution_elsewhere_at_the_same_cost_is_a_tie():
         proofs = Proofs(problem, "relaxed")
         weights = proofs.weights(solve(problem, "relaxed"))
         cheaper, tied = proofs.cheaper(weights), proofs.tied(weights)
-        assert not (cheaper and tied) and (problem.all_ones or not tied)
+        assert cheaper or problem.all_ones or not tied
         assert cheaper or tied or recover(problem).recovered
-        seen |= {(cheaper, tied)}
-    assert (True, False) in seen and (False, True) in seen
+        seen |= {"cheaper" if cheaper else "tied" if tied else "recovered"}
+    assert seen == {"cheaper", "tied", "recovered"}

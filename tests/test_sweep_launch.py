@@ -108,10 +108,15 @@ def assert_whole(folder: Path, undisturbed: pd.DataFrame, before: dict[str, int]
     assert len(after) == len(SLOW.cells())
 
 
+def compute(cells: list[dict], folder: Path | str) -> None:
+    """What the notebook of these cells does."""
+    sweep.compute_cells(TINY.compute, cells, folder, labels_of=TINY.labels_of)
+
+
 def fill(folder: Path, preset, leave: int = 1) -> None:
     """Store the rows of all cells but some, as jobs would."""
     cells = [cell.parameters for cell in preset.cells()]
-    sweep.compute_cells(preset.compute, cells[: len(cells) - leave], folder)
+    compute(cells[: len(cells) - leave], folder)
 
 
 class Inline:
@@ -138,7 +143,7 @@ def inline(monkeypatch):
         try:
             asked = {n: value for n, value in parameters.items() if n not in ("folder", "samples")}
             cells = [{**asked, "samples": samples} for samples in parameters["samples"]]
-            sweep.compute_cells(TINY.compute, cells, parameters["folder"])
+            compute(cells, parameters["folder"])
         except ValueError as error:
             raise RuntimeError(f"Traceback ... {error}") from error
         Path(executed).unlink()
@@ -311,8 +316,8 @@ class Broken(sweep.Recovery):
 
     def cells(self):
         cells = super().cells()
-        bad = {**cells[0].parameters, "std": -1.0}
-        return [replace(cells[0], parameters=bad), cells[1], replace(cells[2], parameters=bad)]
+        first, last = ({**cells[n].parameters, "std": -1.0} for n in (0, 2))
+        return [replace(cells[0], parameters=first), cells[1], replace(cells[2], parameters=last)]
 
 
 def test_a_failed_cell_is_kept_reported_and_retried_on_request(tmp_path, inline):
@@ -434,10 +439,22 @@ def test_the_command_line_runs_watches_and_publishes(tmp_path, monkeypatch, caps
     table, manifest = store.published(tmp_path / "data" / "fig3-small.parquet")
     pd.testing.assert_frame_equal(table, sweep.run(TINY), check_exact=True)
     assert manifest["rows"] == 72 and manifest["device"] == ["cpu"]
+    Path("a file").touch()
+    for where in (("publish", "fig3", "--to", "a file"), ("run", "fig3", "--results", "a file")):
+        status, said = say(*where)
+        assert status == 1 and said.startswith("llrnb: ") and "a file" in said
     status, said = say("run", "fig4")
     assert status == 1 and "sweep needs one of fig3, " in said and "'fig4'" in said
     status, said = say("run", "fig3", "--preset", "large")
     assert status == 1 and "got 'large'" in said
+
+
+def test_a_reader_who_has_read_enough_is_no_error():
+    listing = f"{sys.executable} -m llrnb list"
+    done = subprocess.run(
+        f"({listing} || true) | head -n 1", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("fig3: ") and done.stderr == ""
 
 
 CONFIG = """
@@ -461,8 +478,7 @@ def test_a_single_run_takes_its_parameters_from_a_config_file(tmp_path):
         check=True,
         capture_output=True,
     )
-    tables = [store.read(tmp_path, path.stem) for path in (tmp_path / "rows").glob("*.parquet")]
-    rows = pd.concat(tables)
+    rows = pd.concat(store.read_all(tmp_path, store.held(tmp_path)))
     assert set(rows["samples"]) == {6, 9} and set(rows["family"]) == {"students"}
     assert rows["recorded"].max() == 200 and rows.groupby("recorded").size().eq(4).all()
     means = json.loads(summary.read_text())

@@ -58,6 +58,28 @@ def test_a_solution_without_noise_that_recovers_has_no_distance(network):
     assert table["residual"].max() < 1e-6
 
 
+def test_a_solutions_row_says_how_far_it_can_be_from_the_optimum(monkeypatch):
+    preset = replace(TINY, task="solution", form="regularised", dims=(3,), samples=(10,))
+    table = sweep.run(preset)
+    assert set(table["outcome"]) == {"accurate"}
+    assert table[["gap", "violation"]].max(axis=None) < 1e-6
+    solved = metrics.solution
+    monkeypatch.setattr(metrics, "solution", lambda *task: replace(solved(*task), gap=1e-3))
+    assert set(sweep.run(preset)["outcome"]) == {"inaccurate"}
+
+
+def test_a_splittings_solution_does_not_depend_on_units():
+    for network, labels in (("skip", "linear"), ("plain", "relu"), ("normalised", "normalised")):
+        problem = pose(plant(20, 4, labels=labels, noise=0.1, seed=2), network)
+        planted, here, there = problem.planted, 1e-12, 1e7
+        other = replace(planted, inputs=here * planted.inputs, outputs=there * planted.outputs)
+        other = replace(other, weights=planted.weights * there / here)
+        one, two = metrics.solution(problem), metrics.solution(replace(problem, planted=other))
+        assert one.accurate and two.accurate
+        price = there if network == "normalised" else there / here
+        assert two.objective == pytest.approx(price * one.objective, rel=1e-5)
+
+
 def test_both_routes_to_a_solution_agree():
     planted = plant(30, 6, labels="normalised", noise=0.1, seed=3)
     problem = pose(planted, "normalised")

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from heapq import heapify, heapreplace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import nnls
 
 from llrnb.relu.arrangements import Problem
@@ -180,7 +180,8 @@ def steepest(problem: Problem, form: str, dual: Float[np.ndarray, " sample"]) ->
     Groups are taken with the slope that they have without their cone; only while the largest one
     is such a slope, nonnegative least squares sharpens it.
     """
-    parts, costly, first = blocks(problem), 1.0, int(problem.network == "skip")
+    parts, first = blocks(problem), int(problem.network == "skip")
+    costly = np.ones((parts.inputs.shape[1], parts.masks.shape[1]))
     cones = form != "relaxed"
     if problem.network == "normalised" and cones:
         parts, costly = parts.completed()
@@ -194,17 +195,16 @@ def steepest(problem: Problem, form: str, dual: Float[np.ndarray, " sample"]) ->
     heapify(heap)
     while heap and not heap[0][1]:
         _, _, j, sign = heap[0]
-        free = np.broadcast_to(costly, correlation.shape)[:, j] == 0
         sides = (2 * parts.masks[:, j, None] - 1) * parts.neuron(j)
-        sharp = slope_in_cone(sign * correlation[:, j], sides, free)
+        sharp = slope_in_cone(sign * correlation[:, j], sides, costly[:, j] == 0)
         heapreplace(heap, (-sharp, True, j, sign))
-    return max(float(linear), -heap[0][0] if heap else 0.0)
+    return float(max(linear, -heap[0][0] if heap else 0.0))
 
 
 def slope_in_cone(
     slope: Float[np.ndarray, " input"],
     sides: Float[np.ndarray, "sample input"],
-    free: np.ndarray,
+    free: Bool[np.ndarray, " input"],
 ) -> float:
     """The largest slope^T w over sides @ w >= 0 and ||w|| <= 1; free coordinates do not count.
 

@@ -24,6 +24,7 @@ from llrnb.relu.duality import in_units
 
 MISFIT = 1e-8  # how far A_s^T λ may be off ŵ_s
 INDEPENDENT, DEPENDENT = 1e-9, 1e-12  # Outputs whose least singular value is in between: unknown.
+TINY = np.finfo(float).tiny
 STRICT = 1e-9  # Norms this close to 1 are 1, up to round-off: a tie, which certifies nothing.
 
 
@@ -116,18 +117,27 @@ def certificate(parts: Blocks, dual: Float[np.ndarray, " sample"]) -> tuple[floa
 def independent(parts: Blocks) -> bool | None:
     """Whether the planted neurons' outputs are linearly independent; None if they nearly are not.
 
-    They are if the least singular value of the outputs at length 1 is above 1e-9 of the largest,
-    and are not, up to rounding, if it is below 1e-12.
+    They are if their least singular value, every neuron at length 1, is above 1e-9 of the largest.
+    They are not, up to rounding, if it is below 1e-12 although every output counts by the terms of
+    its sum, so that rounding is alike in all.
     """
     planted = zip(parts.support, parts.target.T, strict=True)
     outputs = np.column_stack([parts.block(j) @ weights for j, weights in planted])
-    if outputs.shape[1] > len(outputs):
+    weights = np.abs(parts.to_inputs(parts.planted())[:, list(parts.support)])
+    terms = (np.abs(parts.inputs) @ (weights / np.maximum(weights.max(axis=0), TINY))).sum(axis=1)
+    even = outputs / np.where(terms > 0, terms, 1)[:, None]
+    if _spread(even) < DEPENDENT:
         return False
+    return True if min(_spread(outputs), _spread(even)) > INDEPENDENT else None
+
+
+def _spread(outputs: Float[np.ndarray, "sample neuron"]) -> float:
+    """The least singular value, over the largest, of columns at length 1."""
+    if outputs.shape[1] > len(outputs):
+        return 0.0
     norms = column_norms(outputs)
     sizes = np.linalg.svd(outputs / np.where(norms > 0, norms, 1), compute_uv=False)
-    if sizes[-1] > INDEPENDENT * sizes[0]:
-        return True
-    return False if sizes[-1] < DEPENDENT * sizes[0] else None
+    return float(sizes[-1] / sizes[0]) if sizes[0] > 0 else 0.0
 
 
 def _slack(parts: Blocks, dual: Float[np.ndarray, " sample"]) -> float:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy.optimize import linprog
 
 from llrnb.relu.arrangements import Problem
-from llrnb.relu.blocks import blocks, column_norms, symmetric_solver
+from llrnb.relu.blocks import Blocks, blocks, column_norms, symmetric_solver
 from llrnb.relu.cones import Cones
 from llrnb.relu.isometry import STRICT, certificate, directions, independent
 from llrnb.relu.solutions import Solution
@@ -225,16 +225,23 @@ class Proofs:
     def _in_range(self) -> list[bool]:
         """The same for orthonormal blocks: those in whose range, and cone, the output lies."""
         found = []
-        for j, target in zip(self.support, directions(self.parts).T, strict=True):
+        for i, j in enumerate(self.support):
+            target = directions(self.parts)[:, i]
             output = self.parts.block(j) @ target
             weights = np.zeros((len(target), self.parts.masks.shape[1]))
             for _ in range(3):
                 rest = output[:, None] - self.parts.masks * self.parts.neurons(weights)
                 weights = weights + self.parts.pull(self.parts.masks * rest)
-            tied = np.linalg.norm(rest, axis=0) <= SAME
+            rounding = self._rounding(self.parts, weights) + self.rounding[:, [i]]
+            tied = (np.abs(rest) <= rounding).all(axis=0)
             tied[j] = False
-            found += [self._inside(int(i), weights[:, i]) for i in np.flatnonzero(tied)]
+            found += [self._inside(int(k), weights[:, k]) for k in np.flatnonzero(tied)]
         return found
+
+    def _rounding(self, parts: Blocks, weights: np.ndarray) -> Float[np.ndarray, "sample block"]:
+        """By how much rounding may be wrong about the blocks' outputs."""
+        terms = np.abs(parts.inputs) @ np.abs(parts.to_inputs(weights))
+        return ROUNDINGS * len(weights) * parts.masks * terms
 
     def _inside(self, number: int, weights: Float[np.ndarray, " input"]) -> bool:
         """Whether an orthonormal block's weights lie in its cone, with some of what costs nothing.

@@ -139,10 +139,11 @@ def status(preset: Preset, folder: Path | str, device: str = "cpu") -> dict[str,
     A cell is done if its row file is whole; a damaged one is missing.
     """
     folder = Path(folder).resolve()
-    keys = {cell.key for cell in on_device(preset, device)}
+    keys = [cell.key for cell in on_device(preset, device)]  # cells of other labels may share one
     done = store.valid(folder, keys)
-    failed = (keys - done) & {path.stem for path in (folder / "failed").glob("*.txt")}
-    return {"done": len(done), "failed": len(failed), "missing": len(keys - done - failed)}
+    noted = {path.stem for path in (folder / "failed").glob("*.txt")} - done
+    states = ["done" if key in done else "failed" if key in noted else "missing" for key in keys]
+    return {state: states.count(state) for state in ("done", "failed", "missing")}
 
 
 def on_device(preset: Preset, device: str) -> list[Cell]:

@@ -106,15 +106,21 @@ class Recovery:
         """Everything to train, as parameters of `train_cell`."""
         target = describe_target(self.target)
         networks = len(self.learning_rates) * self.trials
+        chosen = options(
+            optimizer=describe_optimizer(self.optimizer),
+            batch_size=self.batch_size,
+            precision=self.precision,
+        )
         cells = []
         for (family, narrowest), multiple in product(self.families.items(), self.multiples):
             net = narrowest(multiple)
+            network = describe_network(net)
             for samples in self.samples:
                 parameters = {
                     "variant": self.variant,
                     "family": family,
                     "multiple": multiple,
-                    "network": describe_network(net),
+                    "network": network,
                     "target": target,
                     "samples": samples,
                     "learning_rates": list(self.learning_rates),
@@ -125,11 +131,7 @@ class Recovery:
                     "test_samples": self.test_samples,
                     "engine": self.engine,
                     "device": "cpu",
-                    **options(
-                        optimizer=describe_optimizer(self.optimizer),
-                        batch_size=self.batch_size,
-                        precision=self.precision,
-                    ),
+                    **chosen,
                 }
                 work = net.neurons * samples * self.steps * networks
                 cells.append(Cell(parameters, _SECONDS * work, self.labels_of(parameters)))

@@ -103,7 +103,8 @@ def _problem(rng: np.random.Generator, network: str, kind: str) -> Problem:
     if kind == "uneven columns":
         inputs = inputs * 10.0 ** np.linspace(0, -7, dim)
     if kind == "uneven samples":
-        inputs = inputs * 10.0 ** rng.uniform(-3, 3, (len(inputs), 1))
+        size = 2 if network == "normalised" else 6
+        inputs = inputs * 10.0 ** rng.uniform(-size, size, (len(inputs), 1))
     if kind == "uneven neurons":
         weights = weights * 10.0 ** rng.uniform(-3, 3, neurons)
     if kind == "repeated samples":
