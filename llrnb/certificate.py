@@ -30,6 +30,7 @@ from llrnb.networks import Params, TanhNetwork, predict
 from llrnb.rank import tangent_matrix
 from llrnb.rank.checks import double_params
 from llrnb.rank.exact import by_neuron
+from llrnb.streams import rng
 
 THRESHOLD = 1e3  # in units of delta: what rounding leaves of a singular value is of the order of 1
 SHARES = (1e-3, 1e-6)  # of the input law, at which the bound is stated

@@ -40,6 +40,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "mixture noise": _SAMPLES,
     "bootstrap of transitions": ("seed",),
     "bootstrap of means": (),
+    "rows of a certificate": ("samples", "params", "seed"),
 }
 
 
