@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "training": {"networks", "training", "streams"},
     "least_squares": {"networks", "rank", "training", "least_squares"},
     "condensation": {"networks", "rank", "least_squares"},
-    "certificate": {"networks", "rank", "least_squares"},
+    "certificate": {"networks", "rank", "least_squares", "streams"},
     "interpolation": {"networks", "rank", "embedding", "least_squares", "certificate"},
     "strategies": {
         *("networks", "least_squares", "condensation", "certificate", "interpolation"),

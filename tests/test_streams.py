@@ -70,6 +70,8 @@ def test_no_stream_is_made_elsewhere(path):
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     for call in calls:
         name = ast.unparse(call.func)
+        if name == "checks.seed":  # which draws nothing
+            continue
         assert name.split(".")[-1] not in MAKERS, f"{path}: {name}"
         assert not name.startswith(("np.random", "random.")), f"{path}: {name}"
         assert name.removeprefix("torch.") not in TORCH, f"{path}: {name}"
