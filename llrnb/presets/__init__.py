@@ -2,7 +2,6 @@
 
 from types import ModuleType
 
-from llrnb import checks
 from llrnb.presets import fig3, hmtk, limit, relu
 from llrnb.sweep import Preset
 
@@ -23,7 +22,8 @@ def presets_of(sweep: str) -> dict[str, Preset]:
     >>> sorted(presets_of("fig3"))[:2]
     ['generic', 'paper']
     """
-    checks.one_of(SWEEPS, "sweep", sweep)
+    if sweep not in SWEEPS:
+        raise ValueError(f"the sweep needs to be one of {list(SWEEPS)}, got {sweep!r}")
     values = vars(SWEEPS[sweep]).items()
     return {
         name.lower(): value

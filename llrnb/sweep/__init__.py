@@ -18,25 +18,11 @@ from llrnb.sweep.driver import (
 from llrnb.sweep.limit import Limit, limit_cell, recovered_shares
 from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
-from llrnb.sweep.recovery import (
-    CRITERIA,
-    RULES,
-    Recovery,
-    best_rate,
-    looks,
-    means,
-    options,
-    shares_below,
-    train_cell,
-    transition_intervals,
-    transition_points,
-)
+from llrnb.sweep.recovery import Recovery, best_rate, means, options, train_cell
 
 __all__ = [
-    "CRITERIA",
     "NOT_RUN",
     "PHYSICS",
-    "RULES",
     "Cell",
     "Limit",
     "PhaseDiagram",
@@ -52,7 +38,6 @@ __all__ = [
     "key_of",
     "launch",
     "limit_cell",
-    "looks",
     "means",
     "on_device",
     "options",
@@ -60,11 +45,8 @@ __all__ = [
     "recovered_shares",
     "run",
     "shares",
-    "shares_below",
     "status",
     "train_cell",
-    "transition_intervals",
-    "transition_points",
 ]
 
 
