@@ -42,11 +42,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() // 1_000_000)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
+    names = options.module or modules()
+    if not names:
+        parser.error("there is no module that draws cases, so nothing was searched")
     print(f"seeds from {options.seed} on")
     counts: Counter[tuple[str, str, bool, str]] = Counter()
     seeds = range(options.seed, options.seed + options.cases)
     with ProcessPoolExecutor(options.processes) as pool:
-        for name in options.module or modules():
+        for name in names:
             for seed, case in zip(seeds, pool.map(partial(judged, name), seeds), strict=True):
                 counts[case.function, case.kind, case.clean, case.outcome] += 1
                 if case.outcome == "false":
