@@ -187,7 +187,7 @@ def test_marks_may_become_equal():
     assert not compare.differences(apart, equal)
 
 
-CONFTEST = Path(__file__).parents[1] / "book" / "conftest.py"
+ROOT = Path(__file__).parents[1]
 
 
 def test_nbval_compares_so(tmp_path):
@@ -201,9 +201,10 @@ def test_nbval_compares_so(tmp_path):
     ]  # fmt: skip
     cells[1].metadata.tags = ["within-3-units"]
     nbformat.write(new_notebook(cells=cells), tmp_path / "page.ipynb")
-    (tmp_path / "conftest.py").write_text(CONFTEST.read_text())
+    (tmp_path / "conftest.py").write_text((ROOT / "book" / "conftest.py").read_text())
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "page.ipynb"]
     command += ["-rfp", "--color=no", "-p", "no:cacheprovider", "--rootdir", "."]
+    command += ["-o", f"pythonpath={ROOT}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     found = re.findall(r"^(PASSED|FAILED) \S+::Cell (\d)", done.stdout, re.MULTILINE)
     outcomes = {int(cell): outcome for outcome, cell in found}
