@@ -54,7 +54,7 @@ clean:  ## remove what was built (remove .venv by hand to install anew)
 	find book llrnb tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but " \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5) and "Python 3.11.5 or newer is needed, but " \
 	    "$(PYTHON) is " + sys.version.split()[0] + ": try make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,sweep,test]'

@@ -47,7 +47,7 @@ def measure(workers: int, seconds: float) -> tuple[float, float]:
         start = time.perf_counter()
         sweep.launch(jobs, folder, workers=workers)
         wall = time.perf_counter() - start
-        records = [store.provenance(Path(folder), cell.key) for cell in jobs.cells()]
+        records = store.provenances(Path(folder), [cell.key for cell in jobs.cells()])
     inside = sum(
         (datetime.fromisoformat(r["end"]) - datetime.fromisoformat(r["start"])).total_seconds()
         for r in records

@@ -6,6 +6,7 @@
 """
 
 from llrnb import condensation, embedding, least_squares, reduction, targets, theory
+from llrnb.certificate import Certificate, certify
 from llrnb.deep import DeepNetwork
 from llrnb.interpolation import Interpolation, Outcome, narrowest_interpolator
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
@@ -24,12 +25,14 @@ from llrnb.training import Status, Training, train
 __version__ = "0.1.0"
 
 __all__ = [
+    "Certificate",
     "DeepNetwork",
     "Interpolation",
     "Outcome",
     "Status",
     "TanhNetwork",
     "Training",
+    "certify",
     "certify_rank",
     "cnn",
     "condensation",

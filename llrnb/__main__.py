@@ -9,6 +9,7 @@ A sweep that was stopped goes on with the same command.
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,13 +17,23 @@ from pathlib import Path
 from llrnb import provenance, store, sweep
 from llrnb.presets import SWEEPS, presets_of
 
+_REFUSALS = (
+    *(ValueError, RuntimeError, OSError, ImportError),
+    *(sweep.SweepFailed, store.FolderInUse, store.DamagedRows),
+)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status is 0 if everything that was asked for is done."""
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options)
-    except (ValueError, RuntimeError, sweep.SweepFailed, store.FolderInUse) as error:
+        status = options.command(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except _REFUSALS as error:
         print(f"llrnb: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -72,7 +83,7 @@ def _publish(options: argparse.Namespace) -> int:
     table = sweep.collect(preset, options.results, options.device)
     path = options.to / f"{options.sweep}-{options.preset}.parquet"
     keys = [cell.key for cell in sweep.on_device(preset, options.device)]
-    records = [store.provenance(options.results, key) for key in keys]
+    records = store.provenances(options.results, keys)
     manifest = {"sweep": options.sweep, "preset": options.preset, "physics": sweep.PHYSICS}
     store.publish(path, table, {**manifest, **provenance.summary(records)})
     print(f"{len(table):,} rows, {path.stat().st_size / 1e6:.1f} MB: {path}")
@@ -97,8 +108,8 @@ class _Shown:
             print(f"\r\033[K{progress}", end="", flush=True)
             if progress.done + progress.failed == progress.total:
                 print()
-        elif (progress.done, progress.failed) != self.last:
-            self.last = progress.done, progress.failed
+        elif (news := (progress.done, progress.failed, progress.workers == 0)) != self.last:
+            self.last = news
             print(progress, flush=True)
 
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.least_squares import Fits, fit
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double_params
@@ -55,10 +56,10 @@ def condense(
     >>> narrow.kernels, params["a"].flatten().tolist()
     (2, [2.0, 0.5])
     """
-    if not (angle >= 0 and length >= 0):
-        raise ValueError(f"kernels are merged up to tolerances >= 0, got {angle} and {length}")
+    angle = checks.real(angle, "angle", least=0, finite=False)
+    length = checks.real(length, "length", least=0, finite=False)
     params = double_params(params)
-    net.check(params)
+    checks.instance(net, TanhNetwork, "net").check(params)
     v, a = params["w"], params["a"]
     if net.bias:
         v = torch.cat([v, params["b"][..., None]], dim=-1)
@@ -93,6 +94,8 @@ def polish(
 
 def _merge(v: Tensor, a: Tensor, angle: float, length: float) -> Kernels:
     """The kernels that remain, those with the largest outputs first."""
+    unit = a.abs().max()  # squares of outputs must not over- or underflow
+    a = a / unit if unit > 0 else a
     order = a.norm(dim=1).argsort(descending=True, stable=True)
     order = [int(k) for k in order if v[k].any() and a[k].any()]
     kept: list[Tensor] = []
@@ -100,7 +103,7 @@ def _merge(v: Tensor, a: Tensor, angle: float, length: float) -> Kernels:
     weight: list[float] = []
     for k in order:
         for i, other in enumerate(kept):
-            sign = 1.0 if v[k] @ other >= 0 else -1.0
+            sign = 1.0 if _direction(v[k]) @ _direction(other) >= 0 else -1.0
             if _alike(sign * v[k], other, angle, length):
                 weight[i] += float(a[k].norm())
                 kept[i] = other + (sign * v[k] - other) * (float(a[k].norm()) / weight[i])
@@ -114,15 +117,22 @@ def _merge(v: Tensor, a: Tensor, angle: float, length: float) -> Kernels:
     left.sort(key=lambda i: -float(outward[i].norm()))
     rows = [v.new_zeros(0, v.shape[1]), *(kept[i][None] for i in left)]
     columns = [a.new_zeros(0, a.shape[1]), *(outward[i][None] for i in left)]
-    return torch.cat(rows), torch.cat(columns)
+    return torch.cat(rows), torch.cat(columns) * unit
 
 
 def _alike(v: Tensor, other: Tensor, angle: float, length: float) -> bool:
     """Whether two kernels agree in direction and in length."""
-    sizes = float(v.norm()), float(other.norm())
-    apart = (v / sizes[0] - other / sizes[1]).norm()  # twice the sine of half the angle
+    apart = (_direction(v) - _direction(other)).norm()  # twice the sine of half the angle
     near = float(2 * torch.asin((apart / 2).clamp(max=1.0))) <= angle or torch.equal(v, other)
+    unit = torch.maximum(v.abs().max(), other.abs().max())
+    sizes = float((v / unit).norm()), float((other / unit).norm())
     return near and abs(sizes[0] - sizes[1]) <= length * max(sizes)
+
+
+def _direction(v: Tensor) -> Tensor:
+    """The unit vector of it, however small or large it is."""
+    v = v / v.abs().max()
+    return v / v.norm()
 
 
 def _padded(rows: Tensor, kernels: int) -> Tensor:

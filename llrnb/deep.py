@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import Params
+from llrnb.streams import rng
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,16 @@ class DeepNetwork:
     activation: Callable[[Tensor], Tensor] = torch.tanh
 
     def __post_init__(self) -> None:
-        if len(self.widths) < 3 or min(self.widths) < 1 or self.widths[-1] != 1:
+        checks.settle(
+            self,
+            widths=checks.many(checks.count, self.widths, "widths"),
+            bias=checks.flag(self.bias, "bias"),
+            residual=checks.flag(self.residual, "residual"),
+            activation=checks.function(self.activation, "activation"),
+        )
+        for before, after in pairwise(self.widths):
+            checks.room("a layer", before, after)
+        if len(self.widths) < 3 or self.widths[-1] != 1:
             raise ValueError(
                 "a deep network needs widths of inputs, hidden layers and 1 output, "
                 f"all at least 1, got {self.widths}"
@@ -74,7 +86,11 @@ class DeepNetwork:
     def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
         """The output at one input."""
         self.check(params)
-        hidden = x
+        hidden = checks.tensor(x, "x").to(params["w1"].dtype)
+        if x.shape != (self.input_dim,):
+            raise ValueError(
+                f"the network needs an input of shape ({self.input_dim},), got {tuple(x.shape)}"
+            )
         for layer in range(1, self.layers):
             inner = params[f"w{layer}"] @ hidden
             inner = self.activation(inner + params[f"b{layer}"] if self.bias else inner)
@@ -83,14 +99,22 @@ class DeepNetwork:
 
     def init(self, std: float = 1.0, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
-        rng = np.random.default_rng([*self.widths, int(self.bias), int(self.residual), seed])
+        return self.draw_params(self.stream("deep initial params", checks.seed(seed)), std)
+
+    def draw_params(
+        self, stream: np.random.Generator, std: float = 1.0
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream of one's own."""
+        std = checks.real(std, "std", least=0)
         return {
-            name: torch.from_numpy(std * rng.standard_normal(shape))
+            name: torch.from_numpy(std * stream.standard_normal(shape))
             for name, shape in self.shapes.items()
         }
 
+    def stream(self, role: str, seed: int) -> np.random.Generator:
+        """The stream of a role (`llrnb.streams`) for this architecture."""
+        return rng(role, widths=self.widths, bias=self.bias, residual=self.residual, seed=seed)
+
     def check(self, params: Params) -> None:
         """Raise ValueError unless params are this network's."""
-        came = {name: tuple(value.shape) for name, value in params.items()}
-        if self.shapes != came:
-            raise ValueError(f"the network needs params of shapes {self.shapes}, got {came}")
+        checks.shapes(params, self.shapes)

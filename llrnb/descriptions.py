@@ -9,9 +9,10 @@ Each kind takes the arguments of the function or class that it stands for.
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from inspect import signature
+from math import nan
 
-import torch
-
+from llrnb import checks
 from llrnb.networks import TanhNetwork, cnn, fully_connected
 from llrnb.targets import Target, generic_target, paper_target
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
@@ -29,7 +30,7 @@ def network_from(description: Mapping) -> TanhNetwork:
     >>> network_from({"kind": "fully connected", "input_dim": 5, "width": 3}).parameter_count
     21
     """
-    kinds = {"fully connected": fully_connected, "cnn": _cnn, "windows": _windows}
+    kinds = {"fully connected": fully_connected, "cnn": cnn, "windows": TanhNetwork}
     return _made(kinds, "network", description)
 
 
@@ -39,6 +40,50 @@ def describe_network(net: TanhNetwork) -> dict:
     if not net.output_bias:  # so that older keys of stored rows stay as they are
         del fields["output_bias"]
     return {"kind": "windows", **fields}
+
+
+CNN = "CNN"
+UNSHARED = "CNN without sharing"
+FULLY_CONNECTED = "fully connected"
+
+
+def family_of(network: Mapping, name: str | None = None) -> str:
+    """The name of the family of a described network: the one given, if it is no other's.
+
+    Raises:
+        ValueError: the name of another family.
+
+    >>> family_of({"kind": "fully connected", "input_dim": 5, "width": 3})
+    'fully connected'
+    """
+    net = network_from(network)
+    if net.windows == (tuple(range(net.input_dim)),):
+        found = FULLY_CONNECTED
+    else:
+        found = CNN if net.shared else UNSHARED
+    if name in {CNN, UNSHARED, FULLY_CONNECTED} - {found}:
+        raise ValueError(f"the family of this network needs to be {found!r}, got {name!r}")
+    return name or found
+
+
+def multiple_of(network: Mapping, target: Mapping) -> float:
+    """How many times wider a described network is than its family needs to be for the target.
+
+    Of the target all neurons count, as it is written down. NaN if the network has other windows
+    than the target, or shares weights that the target does not share.
+
+    >>> multiple_of({"kind": "fully connected", "input_dim": 5, "width": 30}, {"kind": "paper"})
+    10
+    """
+    net, goal = network_from(network), target_from(target).net
+    if net.windows == (tuple(range(goal.input_dim)),):
+        needed = goal.neurons
+    elif net.windows == goal.windows and (goal.shared or not net.shared):
+        needed = goal.kernels
+    else:
+        return nan
+    whole = net.kernels % needed == 0
+    return net.kernels // needed if whole else round(net.kernels / needed, 2)
 
 
 def target_from(description: Mapping) -> Target:
@@ -88,26 +133,14 @@ _OPTIMIZERS = {"gradient descent": GradientDescent, "adam": Adam}
 
 
 def _made(kinds: Mapping, what: str, description: Mapping):
-    arguments = dict(description)
-    kind = arguments.pop("kind", None)
-    if kind not in kinds:
-        raise ValueError(f"a {what} needs a kind, one of {list(kinds)}, got {kind!r}")
+    arguments = checks.meant(checks.mapping(description, f"a {what}"))
+    kind = checks.one_of(kinds, f"the {what}'s kind", arguments.pop("kind", None))
     try:
-        return kinds[kind](**arguments)
+        signature(kinds[kind]).bind(**arguments)
     except TypeError as error:  # Python's message names the argument
-        raise ValueError(f"a {what} of kind {kind!r} cannot be made: {error}") from None
-
-
-def _windows(*, windows, **fields) -> TanhNetwork:
-    return TanhNetwork(windows=tuple(tuple(window) for window in windows), **fields)
-
-
-def _cnn(*, input_shape, kernel_size, **arguments) -> TanhNetwork:
-    """JSON has lists where `cnn` has tuples."""
-    input_shape, kernel_size = (
-        tuple(value) if isinstance(value, list) else value for value in (input_shape, kernel_size)
-    )
-    return cnn(input_shape, kernel_size, **arguments)
+        needed = list(signature(kinds[kind]).parameters)
+        raise ValueError(f"a {what} of kind {kind!r} needs some of {needed}: {error}") from None
+    return kinds[kind](**arguments)
 
 
 def _generic(*, network, seed=0) -> Target:
@@ -115,5 +148,6 @@ def _generic(*, network, seed=0) -> Target:
 
 
 def _with_params(*, network, params) -> Target:
-    values = {name: torch.tensor(value, dtype=torch.float64) for name, value in params.items()}
+    values = checks.mapping(params, "the params of a target")
+    values = {name: checks.data(value, f"params[{name!r}]") for name, value in values.items()}
     return Target(network_from(network), values)

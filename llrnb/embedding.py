@@ -7,19 +7,26 @@ sharp form of Lemma 12); hence a wide network's model rank is at most the narrow
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank import matrix_rank, numerical_rank, tangent_matrix
+from llrnb.rank import matrix_rank, tangent_matrix
 from llrnb.rank.checks import double_params
 from llrnb.rank.tangent import Model
+from llrnb.streams import rng
 
 # Below this, relative to its scale, a number that should vanish has vanished but for rounding.
 _ROUNDING = 1e-10
+_MOST_KERNELS = 10**5  # of a widened network: each is a copy of all before it
+
+T = TypeVar("T")
 
 Copies = Sequence[Sequence[int | None]]
 
@@ -36,8 +43,10 @@ def split(
         ValueError: no such layer or neuron.
     """
     copies, shares = _unchanged(net)
+    layer, neuron = checks.count(layer, "layer"), checks.count(neuron, "neuron", least=0)
+    share = checks.real(share, "share")
     for split_layer in _layers_with(net, layer):
-        if not 0 <= neuron < net.widths[layer]:
+        if neuron >= net.widths[layer]:
             raise ValueError(f"layer {layer} has neurons 0..{net.widths[layer] - 1}, got {neuron}")
         copies[split_layer - 1].append(neuron)
         shares[split_layer - 1][neuron] = share
@@ -52,6 +61,7 @@ def add_null(net: DeepNetwork, params: Params, layer: int) -> tuple[DeepNetwork,
         ValueError: no such layer, or an activation with activation(0) != 0.
     """
     copies, shares = _unchanged(net)
+    layer = checks.count(layer, "layer")
     for wider_layer in _layers_with(net, layer):
         copies[wider_layer - 1].append(None)
         shares[wider_layer - 1].append(0.0)
@@ -87,15 +97,18 @@ def compatible(
         ValueError: copies that leave a neuron out, shares that do not sum to 1, a null neuron
             although activation(0) != 0, or a residual network whose layers differ in these.
     """
-    params = double_params(params)
-    net.check(params)
+    net, params = _narrow(net, params, DeepNetwork)
     spreads = _spreads(net, copies)
     if shares is None:
         shares = [(q @ (1 / q.sum(0))).tolist() for q in spreads[1:-1]]
+    else:
+        shares = checks.many(partial(checks.many, checks.real), shares, "shares", fewest=0)
     portions = [
         torch.tensor(share, dtype=torch.float64)
         for share in ([1.0] * net.widths[0], *shares, [1.0])
     ]
+    if len(shares) != net.layers - 1:
+        raise ValueError(f"shares are needed for {net.layers - 1} hidden layers, got {len(shares)}")
     for spread, portion in zip(spreads[1:-1], portions[1:-1], strict=True):
         if len(portion) != len(spread) or not torch.allclose(portion @ spread, spread.new_ones(())):
             raise ValueError(f"the shares of a neuron's copies need to sum to 1, got {shares}")
@@ -105,13 +118,14 @@ def compatible(
         torch.eye(len(q), dtype=torch.float64) - q @ (q.mT * s)
         for q, s in zip(spreads, portions, strict=True)
     ]
-    stream = torch.Generator().manual_seed(mixing_seed or 0)
+    mixing_seed = None if mixing_seed is None else checks.seed(mixing_seed, "mixing_seed")
+    stream = rng("mixing", seed=mixing_seed or 0)
     wide = {}
     for layer in range(1, net.layers + 1):
         after, before = spreads[layer], spreads[layer - 1]
         factor = portions[layer - 1].expand(len(after), -1)
         if mixing_seed is not None:
-            noise = torch.randn(factor.shape, generator=stream, dtype=torch.float64)
+            noise = torch.from_numpy(stream.standard_normal(factor.shape))
             factor = factor + free[layer] @ noise @ free[layer - 1]
         wide[f"w{layer}"] = after @ params[f"w{layer}"] @ before.mT * factor
         if f"b{layer}" in params:
@@ -130,9 +144,9 @@ def split_kernel(
     Raises:
         ValueError: no such kernel.
     """
-    params = double_params(params)
-    net.check(params)
-    if not 0 <= kernel < net.kernels:
+    net, params = _narrow(net, params, TanhNetwork)
+    kernel, share = checks.count(kernel, "kernel", least=0), checks.real(share, "share")
+    if kernel >= net.kernels:
         raise ValueError(f"the network has kernels 0..{net.kernels - 1}, got {kernel}")
     wide = {
         name: value.clone() if name == "c" else torch.cat([value, value[[kernel]]])
@@ -156,10 +170,9 @@ def widen(net: TanhNetwork, params: Params, kernels: int) -> tuple[TanhNetwork, 
     >>> widen(fully_connected(1, 1, bias=False), params, kernels=3)[1]["a"].flatten().tolist()
     [0.25, 0.5, 0.25]
     """
-    if kernels < net.kernels:
-        raise ValueError(f"a wider network needs at least {net.kernels} kernels, got {kernels}")
-    wide, params = net, double_params(params)
-    net.check(params)
+    net, params = _narrow(net, params, TanhNetwork)
+    kernels = checks.count(kernels, "kernels", least=net.kernels, most=_MOST_KERNELS)
+    wide = net
     whole = net.kernels  # at the beginning of the round in which all are split once
     while wide.kernels < kernels:
         if wide.kernels == 2 * whole:
@@ -222,17 +235,21 @@ def compare(
     >>> compare(net, params, *split(net, params, layer=1, neuron=0), inputs).keeps_criticality
     True
     """
-    params, wide_params, inputs = double_params(params), double_params(wide_params), inputs.double()
+    params, wide_params = double_params(params), double_params(wide_params)
+    inputs = checks.double(inputs, "inputs")
+    tangent = tangent_matrix(narrow, params, inputs)
+    wide_tangent = tangent_matrix(wide, wide_params, inputs)
     outputs, wide_outputs = (
         torch.vmap(model, in_dims=(None, 0))(at, inputs)
         for model, at in ((narrow, params), (wide, wide_params))
     )
     tangent = tangent_matrix(narrow, params, inputs)
     wide_tangent = tangent_matrix(wide, wide_params, inputs)
-    narrow_rank = numerical_rank(narrow, params, inputs).rank
+    narrow_rank = matrix_rank(tangent).rank
+    if narrow_rank == len(inputs) < tangent.shape[1]:
+        raise ValueError(f"the comparison needs more than {narrow_rank} inputs, the rank on them")
     basis = torch.linalg.svd(tangent, full_matrices=False).U[:, :narrow_rank]
-    stream = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(inputs), generator=stream, dtype=torch.float64)
+    noise = torch.from_numpy(rng("residual").standard_normal(len(inputs)))
     residual = noise - basis @ (basis.mT @ noise)
     scale = wide_tangent.norm() * residual.norm()
     slope = wide_tangent.mT @ (wide_outputs - (outputs + residual))
@@ -245,25 +262,37 @@ def compare(
     )
 
 
+def _narrow(net: T, params: Params, kind: type[T]) -> tuple[T, dict[str, Tensor]]:
+    """A network and its parameters, in float64."""
+    params = double_params(params)
+    checks.instance(net, kind, "net").check(params)
+    return net, params
+
+
 def _ratio(part: Tensor, whole: Tensor) -> float:
     return float(part / whole) if part else 0.0
 
 
 def _unchanged(net: DeepNetwork) -> tuple[list[list[int | None]], list[list[float]]]:
     """Copies and shares of the identity."""
-    hidden = net.widths[1:-1]
+    hidden = checks.instance(net, DeepNetwork, "net").widths[1:-1]
     return [list(range(width)) for width in hidden], [[1.0] * width for width in hidden]
 
 
 def _layers_with(net: DeepNetwork, layer: int) -> Sequence[int]:
     """The hidden layers that change together with this one."""
-    if not 1 <= layer < net.layers:
+    if layer >= net.layers:
         raise ValueError(f"the network has hidden layers 1..{net.layers - 1}, got {layer}")
     return range(1, net.layers) if net.residual else [layer]
 
 
+def _original(neuron: int | None, name: str) -> int | None:
+    return None if neuron is None else checks.count(neuron, name, least=0)
+
+
 def _spreads(net: DeepNetwork, copies: Copies) -> list[Float[Tensor, "wide narrow"]]:
     """For every layer, inputs and output included, the 0/1 matrix Q that copies its neurons."""
+    copies = checks.many(partial(checks.many, _original), copies, "copies")
     if len(copies) != net.layers - 1:
         raise ValueError(f"copies are needed for {net.layers - 1} hidden layers, got {len(copies)}")
     spreads = [torch.eye(net.widths[0], dtype=torch.float64)]

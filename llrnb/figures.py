@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 
-from llrnb import pictures
+from llrnb import checks, pictures
 
 # Okabe and Ito's palette, distinguishable with any colour vision.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
@@ -57,12 +57,13 @@ def sample_size_rows(
         ranks: the model rank of each row.
         norm, cmap: from values to colours.
     """
+    checks.table(table, ["row", "samples", value])
     labels = list(dict.fromkeys(table["row"]))
     grid = table.pivot_table(index="row", columns="samples", values=value, aggfunc="mean")
     sizes = grid.columns.to_numpy(float)
-    middles = (sizes[1:] + sizes[:-1]) / 2
+    steps = np.diff(sizes) / 2 if len(sizes) > 1 else np.array([0.5])
     edges = np.concatenate(
-        [[1.5 * sizes[0] - 0.5 * sizes[1]], middles, [1.5 * sizes[-1] - 0.5 * sizes[-2]]]
+        [[sizes[0] - steps[0]], sizes[:-1] + np.diff(sizes) / 2, [sizes[-1] + steps[-1]]]
     )
     colours = axes.pcolormesh(
         edges, np.arange(len(labels) + 1) - 0.5, grid.loc[labels], norm=norm, cmap=cmap
@@ -88,7 +89,11 @@ def fig3(table: pd.DataFrame, *, value: str, ranks: Mapping[str, int], label: st
         ranks: the target's model rank in each family.
         label: what the colours mean.
     """
-    families = list(ranks)
+    families = list(checks.mapping(ranks, "ranks"))
+    checks.table(table, ["family", "multiple", "parameters", "samples"])
+    checks.one_of(table.columns, "value", value)
+    if len(families) != 3 or set(families) - set(table["family"]):
+        raise ValueError(f"the figure needs rows of three families, got {families}")
     narrowest = table["multiple"] == table["multiple"].min()
     panels = {"(a) narrowest networks": table[narrowest].assign(row=lambda t: t["family"])}
     for letter, family in zip("bcdefg", families, strict=False):
@@ -123,14 +128,17 @@ def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -
         table: rows of `llrnb.sweep.means`, at one learning rate per network and sample size.
         ranks: the target's model rank in each family, drawn as a dashed line of its colour.
     """
+    columns = ["variant", "family", "multiple", "samples", "test_error", "test_error_sem"]
+    checks.table(table, columns)
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
     for (variant, family, multiple), rows in table.groupby(
-        ["variant", "family", "multiple"], sort=False
+        ["variant", "family", "multiple"], sort=False, dropna=False
     ):
+        times = "" if pd.isna(multiple) else f" {multiple:g}×"
         rows = rows.sort_values("samples")
         line = axes.errorbar(
             rows["samples"], rows["test_error"], rows["test_error_sem"].fillna(0), marker="o",
-            markersize=4, capsize=3, label=f"{family} {multiple}×{', ' * bool(variant)}{variant}",
+            markersize=4, capsize=3, label=f"{family}{times}{', ' * bool(variant)}{variant}",
         )  # fmt: skip
         if ranks:
             axes.axvline(ranks[family], color=line[0].get_color(), linestyle="--", linewidth=1)
@@ -145,6 +153,8 @@ def learning_curves(table: pd.DataFrame) -> plt.Figure:
     Args:
         table: rows of `llrnb.sweep.train_cell` with recorded steps.
     """
+    columns = ["samples", "learning_rate", "trial", "recorded", "train_loss", "test_error"]
+    checks.table(table, columns)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True)
     networks = table.groupby(["samples", "learning_rate", "trial"], sort=False)
     for number, (_, rows) in enumerate(networks):
@@ -161,6 +171,9 @@ def cosine_similarities(axes: Axes, vectors: np.ndarray) -> ScalarMappable:
 
     Condensed neurons form dark blocks. The sign is dropped, since tanh is odd.
     """
+    vectors = checks.array(vectors, "vectors", None, None)
+    if not vectors.any(axis=1).all():
+        raise ValueError("a cosine needs vectors that are not zero, got a zero one")
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = np.abs(unit @ unit.T)
     order, left = [0], set(range(1, len(unit)))
@@ -221,6 +234,7 @@ def phase_diagram(
         boundary: the level at which values are outlined; None for no outline.
         share: whether values are shares, from 0 to 1; else the colours are logarithmic.
     """
+    checks.table(table, ["variant", "samples", "dim", "value"])
     variants = list(dict.fromkeys(table["variant"]))
     rows = -(-len(variants) // 2) if len(variants) > 1 else 1
     columns = min(len(variants), 2)
@@ -280,6 +294,8 @@ def distance_map(table: pd.DataFrame, metric: str) -> plt.Figure:
         table: columns variant, samples, dim and the distance's, one row per trial.
         metric: the distance's column, such as "weight_distance".
     """
+    checks.table(table, ["variant", "samples", "dim"])
+    checks.one_of(table.columns, "metric", metric)
     trials = table.groupby(["variant", "samples", "dim"], sort=False)[metric]
     means = trials.mean().rename("value").reset_index()
     label = f"mean {metric.replace('_', ' ')}"

@@ -2,32 +2,33 @@
 
 Theorem (one sample more than parameters). Of an analytic family of functions with r parameters, for
 almost every n >= r + 1 inputs, a member that agrees with a given analytic target at these inputs is
-the target. So a fit that is exact, with fewer dimensions to choose from than samples, is a
-certificate: no knowledge of the target's width or rank is needed.
+the target. What that means for a fit up to rounding, `llrnb.certificate` says.
 """
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
+from llrnb import checks
+from llrnb.certificate import (
+    Certificate,
+    Outcome,
+    certify,
+    misfit,
+    precision_of,
+    settle,
+    tolerance_of,
+)
 from llrnb.embedding import widen
-from llrnb.least_squares import ROUNDING, Fits, Stop, checked_data, fit, stream
+from llrnb.least_squares import Fits, Stop, checked_data, fit, stream, units
 from llrnb.networks import Params, TanhNetwork, predict
 from llrnb.rank import exact_rank
 
+__all__ = ["Interpolation", "Outcome", "narrowest_interpolator"]
+
 _ROUND = 512  # starts between two looks at the budget
 _EVALUATIONS = 200  # of one start, at most
-
-
-class Outcome(StrEnum):
-    """What the search can honestly say."""
-
-    RECOVERED = "recovered"
-    INTERPOLATES = "interpolates, not certified"
-    BUDGET_SPENT = "budget spent"
-    NOT_INTERPOLABLE = "not interpolable at the net's width"
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Interpolation:
         narrow_params: its parameters.
         kernels: the width found: kernels that are not zero.
         rank: the exact model rank, of the narrow and of the wide parameters.
-        loss: the mean squared error of `params` on the samples.
+        loss: the mean squared error of `params` on the samples; of outputs beyond 1e150 or below
+            1e-150 it over- or underflows, and nothing rests on it.
         starts: the starts used, at all widths together, the last one being the one that is kept.
         evaluations: of a network and its tangent matrix, by these starts.
         status: what all this says about the target; see `narrowest_interpolator`.
+        certificate: what was measured of the narrow fit.
     """
 
     params: Params
@@ -55,6 +58,7 @@ class Interpolation:
     starts: int
     evaluations: int
     status: Outcome
+    certificate: Certificate
 
 
 def narrowest_interpolator(
@@ -65,34 +69,34 @@ def narrowest_interpolator(
     budget: int,
     seed: int,
     starts: int = 4096,
+    precision: float | None = None,
 ) -> Interpolation:
     """Parameters of `net` that interpolate the samples with as few kernels as possible.
 
-    Widths 1, 2, 3, ... are tried, each from many starts (`llrnb.least_squares.fit`), until a start
-    fits the samples up to rounding (`ROUNDING`), with bounded weights (`BOUND`). The narrow
-    parameters are embedded in `net` by splitting kernels, which keeps the function, the rank, and
-    every critical point. Before, a kernel of zeros (and an output bias) is tried. The status says
+    Widths 1, 2, 3, ... are tried, each from many starts (`llrnb.least_squares.fit`), until one
+    fits every sample to its rounding (`llrnb.certificate`), with bounded weights (`BOUND`). The
+    narrow parameters are embedded in `net` by splitting kernels, which keeps the function, the
+    rank, and every critical point. Before, a kernel of zeros (and an output bias) is tried. The
+    status is
 
-    - "recovered": the rank is below the number of distinct inputs. Then, for almost every choice of
-      these, the function is the target, provided that the outputs are those of some analytic
-      function without noise, and that an error at the level of rounding is zero.
-    - "interpolates, not certified": the fit is as good, but the samples are too few to tell.
+    - that of `certify`, if a start has fitted: "agrees on this input law, or a coincidence",
+      "fits to δ, locally determined", or "fits to δ, not certified".
     - "budget spent": no start has fitted, and the budget does not suffice for those still due.
     - "not interpolable at the net's width": no start has fitted, out of `starts` at each width up
       to the net's. It is a report of the search, not a proof.
 
-    In the last two cases the parameters are those of the best fit. The theorem is applied to the
-    functions of at most this rank: the parameters where the tangent functions span at most r
-    dimensions make an analytic set, whose functions are a countable union of r-dimensional
-    families. So the rank counts, not the parameters; the two agree unless kernels are degenerate.
+    In the last two cases the parameters are those of the best fit. The bound of the certificate is
+    for the width found; for all widths tried, add those of the narrower ones, which are smaller.
 
     Args:
         net: the wide architecture, of any family.
         inputs: (sample, input).
         outputs: (sample), to interpolate.
-        budget: the most evaluations of a network with its tangent matrix, of all starts together.
+        budget: the most evaluations of a network with its tangent matrix, of all starts together;
+            those of the certificate are not counted.
         seed: of the starts. The result depends on nothing else.
         starts: the most starts at each width.
+        precision: of the data, relative; see `certify`.
 
     Raises:
         TypeError: data that are not tensors of real floats.
@@ -103,34 +107,33 @@ def narrowest_interpolator(
     >>> wide = fully_connected(5, width=300)
     >>> found = narrowest_interpolator(wide, *draw(paper_target(), 22), budget=10**6, seed=0)
     >>> found.status, found.kernels, found.rank
-    (<Outcome.RECOVERED: 'recovered'>, 3, 21)
+    (<Outcome.AGREES: 'agrees on this input law, or a coincidence'>, 3, 21)
     """
     inputs, outputs = checked_data(net, inputs, outputs)
-    if budget < 1:
-        raise ValueError(f"an interpolator needs a budget of at least 1 evaluation, got {budget}")
-    if starts < 1:
-        raise ValueError(f"an interpolator needs at least 1 start at each width, got {starts}")
-    climb = _Climb(inputs, outputs, budget, starts, seed, *_constant(net, inputs, outputs))
+    budget, seed = checks.count(budget, "budget"), checks.seed(seed)
+    starts = checks.count(starts, "starts")
+    precision = precision_of(outputs) if precision is None else precision
+    unit = units(inputs, outputs)
+    data = unit.data(inputs, outputs)
+    climb = _Climb(*data, precision, budget, starts, seed, *_constant(net, *data))
     found = climb.reached or any(
         climb.try_width(replace(net, kernels=width)) for width in range(1, net.kernels + 1)
     )
-    rank = exact_rank(climb.narrow, climb.params)
-    if found:
-        distinct = len(inputs.unique(dim=0))
-        status = Outcome.RECOVERED if rank < distinct else Outcome.INTERPOLATES
-    else:
-        status = Outcome.BUDGET_SPENT if climb.exhausted else Outcome.NOT_INTERPOLABLE
-    _, wide = widen(climb.narrow, climb.params, net.kernels)
+    params = unit.back(climb.params)
+    certificate = certify(climb.narrow, params, inputs, outputs, precision=precision, seed=seed)
+    missed = Outcome.BUDGET_SPENT if climb.exhausted else Outcome.NOT_INTERPOLABLE
+    _, wide = widen(climb.narrow, params, net.kernels)
     return Interpolation(
         params=wide,
         narrow=climb.narrow,
-        narrow_params=climb.params,
-        kernels=climb.narrow.kernels if climb.params["w"].any() else 0,
-        rank=rank,
+        narrow_params=params,
+        kernels=climb.narrow.kernels if params["w"].any() else 0,
+        rank=exact_rank(climb.narrow, params),
         loss=float((predict(net, wide, inputs) - outputs).square().mean()),
         starts=climb.used,
         evaluations=climb.spent,
-        status=status,
+        status=certificate.outcome if found else missed,
+        certificate=certificate,
     )
 
 
@@ -145,10 +148,11 @@ def _constant(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> tuple[TanhNe
 
 @dataclass
 class _Climb:
-    """The search so far: the best fit, and what it has cost."""
+    """The search so far, in units of the data: the best fit, and what it has cost."""
 
     inputs: Tensor
     outputs: Tensor
+    precision: float
     budget: int
     starts: int
     seed: int
@@ -159,15 +163,14 @@ class _Climb:
     exhausted: bool = False
 
     def __post_init__(self) -> None:
-        self.loss = self.loss_of(self.narrow, self.params)
+        self.loss = float(
+            (predict(self.narrow, self.params, self.inputs) - self.outputs).square().mean()
+        )
+        self.reached = self.fits(self.narrow, self.params)
 
-    def loss_of(self, narrow: TanhNetwork, params: Params) -> float:
-        return float((predict(narrow, params, self.inputs) - self.outputs).square().mean())
-
-    @property
-    def reached(self) -> bool:
-        """Whether the best fit is exact up to rounding."""
-        return self.loss <= ROUNDING * float(self.outputs.square().mean())
+    def fits(self, narrow: TanhNetwork, params: Params) -> bool:
+        """Whether every sample is met to its rounding."""
+        return misfit(narrow, params, self.inputs, self.outputs, precision=self.precision) <= 1
 
     def try_width(self, narrow: TanhNetwork) -> bool:
         """Whether one of the starts that are due, and that the budget allows, fits the samples."""
@@ -178,22 +181,36 @@ class _Climb:
             limit = min(_EVALUATIONS, left)
             count = min(_ROUND, due, left // limit)
             starts = {name: value[:count] for name, value in next(source).items()}
-            fits = fit(
-                narrow, self.inputs, self.outputs, starts, evaluations=limit, until_first=True
-            )
             due -= count
-            self.used += count if fits.first is None else fits.first + 1
+            if self.reach(narrow, starts, limit):
+                return True
+        self.exhausted |= due > 0
+        return False
+
+    def reach(self, narrow: TanhNetwork, starts: Params, limit: int) -> bool:
+        """Whether one of these starts fits; one that is near, but not to delta, is passed over."""
+        while len(starts["w"]):
+            fits = fit(
+                narrow, self.inputs, self.outputs, starts, evaluations=limit, until_first=True,
+                tolerance=tolerance_of(self.precision),
+            )  # fmt: skip
+            tried = len(starts["w"]) if fits.first is None else fits.first + 1
+            self.used += tried
             self.spent += int(fits.evaluations.sum())
             self._keep_best(narrow, fits)
             if fits.first is not None:
-                return True
-        self.exhausted |= due > 0
+                near = {name: value[fits.first] for name, value in fits.params.items()}
+                near = settle(narrow, near, self.inputs, self.outputs, precision=self.precision)
+                if self.fits(narrow, near):
+                    self.narrow, self.params = narrow, near
+                    return True
+            starts = {name: value[tried:] for name, value in starts.items()}
         return False
 
     def _keep_best(self, narrow: TanhNetwork, fits: Fits) -> None:
         bounded = torch.tensor([stop is not Stop.UNBOUNDED for stop in fits.status])
         loss = torch.where(bounded, fits.loss, torch.inf)
-        best = int(loss.argmin()) if fits.first is None else fits.first
+        best = int(loss.argmin())
         if loss[best] < self.loss:
             self.loss, self.narrow = float(loss[best]), narrow
             self.params = {name: value[best].clone() for name, value in fits.params.items()}

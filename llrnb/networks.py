@@ -12,7 +12,7 @@ float64 tensors.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 
 import numpy as np
@@ -20,7 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
+from llrnb.streams import rng
+
 Params = Mapping[str, Tensor]
+
+_ENTRIES = 10**7  # of all windows together: some seconds and a gigabyte
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,17 @@ class TanhNetwork:
     output_bias: bool = False
 
     def __post_init__(self) -> None:
-        if self.kernels < 1:
-            raise ValueError(f"a network needs at least 1 kernel, got {self.kernels}")
+        entries = partial(checks.many, partial(checks.count, least=0))
+        checks.settle(
+            self,
+            input_dim=checks.count(self.input_dim, "input_dim"),
+            windows=checks.many(entries, self.windows, "windows"),
+            kernels=checks.count(self.kernels, "kernels"),
+            shared=checks.flag(self.shared, "shared"),
+            bias=checks.flag(self.bias, "bias"),
+            output_bias=checks.flag(self.output_bias, "output_bias"),
+        )
+        checks.room("a network", self.kernels, len(self.windows), self.entries + 1)
         if len({len(window) for window in self.windows}) != 1 or not self.windows[0]:
             raise ValueError("a network needs windows of one common, nonzero size")
         for window in self.windows:
@@ -91,6 +105,7 @@ class TanhNetwork:
             x: the input.
         """
         self.check(params)
+        x = checks.tensor(x, "x").to(params["w"].dtype)
         if x.shape != (self.input_dim,):
             raise ValueError(
                 f"the network needs an input of shape ({self.input_dim},), got {tuple(x.shape)}"
@@ -106,15 +121,24 @@ class TanhNetwork:
 
     def init(self, std: float = 1e-10, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the architecture and the seed."""
-        if not (np.isfinite(std) and std >= 0):
-            raise ValueError(f"an initialisation needs a finite std >= 0, got {std}")
-        key = (self.kernels, len(self.windows), self.entries, self.shared, self.bias, seed)
-        key += (1,) * self.output_bias
-        rng = np.random.default_rng([int(part) for part in key])
+        return self.draw_params(self.stream("initial params", checks.seed(seed)), std)
+
+    def draw_params(
+        self, stream: np.random.Generator, std: float = 1.0
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream of one's own."""
+        std = checks.real(std, "std", least=0)
         return {
-            name: torch.from_numpy(np.asarray(std * rng.standard_normal(shape)))
+            name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
             for name, shape in self.shapes.items()
         }
+
+    def stream(self, role: str, seed: int) -> np.random.Generator:
+        """The stream of a role (`llrnb.streams`) for this architecture."""
+        return rng(
+            role, kernels=self.kernels, windows=len(self.windows), entries=self.entries,
+            shared=self.shared, bias=self.bias, output_bias=self.output_bias, seed=seed,
+        )  # fmt: skip
 
     def neuron_weights(self, params: Params) -> Float[Tensor, "neuron input"]:
         """Each neuron's input weights as a vector over all inputs, zero outside its window.
@@ -134,10 +158,7 @@ class TanhNetwork:
 
     def check(self, params: Params, *, axes: tuple[int, ...] = ()) -> None:
         """Raise ValueError unless params are this network's, with the given leading axes."""
-        needed = {name: (*axes, *shape) for name, shape in self.shapes.items()}
-        came = {name: tuple(value.shape) for name, value in params.items()}
-        if needed != came:
-            raise ValueError(f"the network needs params of shapes {needed}, got {came}")
+        checks.shapes(params, {name: (*axes, *shape) for name, shape in self.shapes.items()})
 
     def _windows_on(self, device: torch.device) -> Tensor:
         if device not in self._windows_by_device:
@@ -157,9 +178,7 @@ def fully_connected(
     >>> fully_connected(5, width=3).parameter_count
     21
     """
-    if input_dim < 1:
-        raise ValueError(f"a network needs at least 1 input, got {input_dim}")
-    window = tuple(range(input_dim))
+    window = tuple(range(checks.count(input_dim, "input_dim", most=_ENTRIES)))
     return TanhNetwork(input_dim, (window,), width, bias=bias, output_bias=output_bias)
 
 
@@ -190,12 +209,17 @@ def cnn(
     >>> [cnn(5, 3, 100).parameter_count, cnn(5, 3, 100, shared=False).parameter_count]
     [700, 1500]
     """
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    size = (kernel_size,) * len(shape) if isinstance(kernel_size, int) else tuple(kernel_size)
+    shape = checks.sizes(input_shape, "input_shape")
+    size = checks.sizes(kernel_size, "kernel_size", axes=len(shape))
+    stride = checks.count(stride, "stride")
     if len(size) != len(shape) or any(not 1 <= k <= n for k, n in zip(size, shape, strict=True)):
         raise ValueError(f"a kernel needs 1 to {shape} entries along the axes, got {size}")
-    if stride < 1:
-        raise ValueError(f"a stride needs to be at least 1, got {stride}")
+    steps = [(n - k) // stride + 1 for n, k in zip(shape, size, strict=True)]
+    if max(prod(shape), prod(steps) * prod(size)) > _ENTRIES:
+        raise ValueError(
+            f"a network needs at most {_ENTRIES:,} pixels and entries of its windows, got an input "
+            f"of {shape} with {steps} windows of {size}"
+        )
     pixels = np.arange(prod(shape)).reshape(shape)
     views = np.lib.stride_tricks.sliding_window_view(pixels, size)
     views = views[(slice(None, None, stride),) * len(shape)].reshape(-1, prod(size))
@@ -207,9 +231,19 @@ def predict(
     net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
 ) -> Float[Tensor, "*net sample"]:
     """The outputs at many inputs, of one network or of many (a leading `net` axis in params)."""
+    checks.instance(net, TanhNetwork, "net")
+    a = checks.mapping(params, "params").get("a")
+    stack = a.shape[:1] if isinstance(a, Tensor) and a.ndim > len(net.shapes["a"]) else ()
+    net.check(params, axes=tuple(stack))
+    inputs = checks.tensor(inputs, "inputs").to(params["a"])
+    if inputs.ndim != 2 or inputs.shape[1] != net.input_dim:
+        raise ValueError(
+            f"the network needs inputs of shape (sample, {net.input_dim}), "
+            f"got {tuple(inputs.shape)}"
+        )
     over_samples = torch.vmap(net, in_dims=(None, 0))
-    if params["a"].ndim == len(net.shapes["a"]):
-        return over_samples(params, inputs)
+    if not stack:
+        return over_samples(dict(params), inputs)
     return torch.vmap(over_samples, in_dims=(0, None))(dict(params), inputs)
 
 
@@ -217,4 +251,12 @@ def relative_error(
     predictions: Float[Tensor, "*net sample"], truth: Float[Tensor, " sample"]
 ) -> Float[Tensor, "*net"]:
     """The mean squared error over the mean square of the truth: 1 for a network that is zero."""
-    return (predictions - truth).square().mean(dim=-1) / truth.square().mean()
+    predictions = checks.tensor(predictions, "predictions").double()
+    truth = checks.tensor(truth, "truth").to(predictions)
+    if truth.ndim != 1 or not len(truth) or predictions.shape[-1:] != truth.shape:
+        raise ValueError(
+            "an error needs predictions of shape (..., sample) and a truth of shape (sample,), "
+            f"got {tuple(predictions.shape)} and {tuple(truth.shape)}"
+        )
+    unit = 2.0 ** torch.frexp(truth.abs().max()).exponent.double()  # so that no square overflows
+    return ((predictions - truth) / unit).square().mean(dim=-1) / (truth / unit).square().mean()

@@ -2,14 +2,20 @@
 
 import platform
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 PACKAGES = ("llrnb", "numpy", "numba", "pandas", "torch")
+
+# The version of everything that a row depends on. Raise it when a change of the package changes any
+# row: then no stored row counts as done, and no published table as of now.
+PHYSICS = 2
 
 
 def here(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
@@ -17,33 +23,51 @@ def here(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return {
         "processor": processor(),
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in packages},
+        **{package: version(package) for package in packages},
         "commit": commit(),
     }
 
 
+def version(package: str) -> str:
+    """The installed version of a package; "unknown" if it is only a folder on the path."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
 @contextmanager
 def timed(device: str = "cpu") -> Iterator[dict[str, str]]:
-    """What `here` says, filled in with the device at once, with start and end when it is over."""
-    record = {**here(), "device": device_name(device), "start": _now()}
+    """What `here` says, filled in with the device at once, with start and end when it is over.
+
+    The end is the start and the time that has passed, whatever happened to the clock meanwhile.
+    """
+    start, ticks = datetime.now(UTC), time.monotonic()
+    record = {**here(), "device": device_name(device), "start": _stamp(start)}
     yield record
-    record["end"] = _now()
+    record["end"] = _stamp(start + timedelta(seconds=time.monotonic() - ticks))
 
 
 def summary(records: Sequence[Mapping[str, str]]) -> dict:
     """Of many timed records: all values that occurred, the dates, hours of work and of waiting.
 
     `core_hours` adds the records' times up; `wall_hours` counts an hour with several at work once.
+    A record that ends before it starts, because the clock was set back, counts as no time.
+
+    Raises:
+        ValueError: no record.
     """
-    names = [name for name in records[0] if name not in ("start", "end")]
-    spans = sorted((_time(record["start"]), _time(record["end"])) for record in records)
+    if not records:
+        raise ValueError("a summary needs at least 1 record, got none")
+    names = [n for n in dict.fromkeys(chain(*records)) if n not in ("start", "end")]
+    spans = sorted(map(_span, records))
     wall, reached = 0.0, spans[0][0]
     for start, end in spans:
         wall += max((end - max(start, reached)).total_seconds(), 0.0)
         reached = max(reached, end)
     work = sum((end - start).total_seconds() for start, end in spans)
     return {
-        **{name: sorted({record[name] for record in records}) for name in names},
+        **{name: sorted({record.get(name, "unknown") for record in records}) for name in names},
         "first": spans[0][0].date().isoformat(),
         "last": reached.date().isoformat(),
         "core_hours": round(work / 3600, 3),
@@ -87,9 +111,10 @@ def device_name(device: str) -> str:
 _QUIET = {"capture_output": True, "text": True, "check": True}
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
-def _time(stamp: str) -> datetime:
-    return datetime.fromisoformat(stamp)
+def _span(record: Mapping[str, str]) -> tuple[datetime, datetime]:
+    start, end = (datetime.fromisoformat(record[name]) for name in ("start", "end"))
+    return start, max(start, end)

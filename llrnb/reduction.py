@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb import theory
+from llrnb import checks, theory
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params
 from llrnb.rank.checks import double_params
@@ -60,10 +60,11 @@ def reduce(net: DeepNetwork, params: Params) -> Irreducible:
     >>> found.widths, found.params["w2"].item(), found.sample_size
     ((2, 1, 1), 0.5, 3)
     """
+    checks.instance(net, DeepNetwork, "net")
     if net.residual or net.activation is not torch.tanh:
         raise ValueError("only tanh networks that are not residual are reduced")
-    net.check(params)
     params = {name: value.clone() for name, value in double_params(params).items()}
+    net.check(params)
     offset = 0.0
     while (found := _superfluous(net, params)) is not None:
         layer, neuron, twin = found

@@ -12,11 +12,12 @@ from math import inf
 import torch
 from torch import Tensor
 
+from llrnb import checks
+from llrnb.certificate import certify, misfit, settle
 from llrnb.condensation import condense, polish
-from llrnb.interpolation import Outcome, narrowest_interpolator
-from llrnb.least_squares import BOUND, ROUNDING, draw_starts, fit
-from llrnb.networks import Params, TanhNetwork
-from llrnb.rank import exact_rank
+from llrnb.interpolation import narrowest_interpolator
+from llrnb.least_squares import BOUND, draw_starts, fit
+from llrnb.networks import Params, TanhNetwork, predict
 from llrnb.training import train
 
 RATES = (0.05, 0.15, 0.5)  # of gradient descent
@@ -52,6 +53,8 @@ def climb(
     net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, budget: int = 10**7
 ) -> list[Attempt]:
     """The narrowest interpolator, width after width; see `narrowest_interpolator`."""
+    inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
+    budget = checks.count(budget, "budget")
     found = [
         narrowest_interpolator(net, x, y, budget=budget, seed=seed)
         for x, y, seed in zip(inputs, outputs, seeds, strict=True)
@@ -69,6 +72,8 @@ def least_squares_fit(
 
     This is for a width that is known, and for noise, with which no fit is exact.
     """
+    inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
+    starts = checks.count(starts, "starts")
     attempts = []
     for x, y, seed in zip(inputs, outputs, seeds, strict=True):
         fits = fit(net, x, y, draw_starts(net, x, y, starts, seed), until_first=True)
@@ -86,6 +91,8 @@ def gradient_descent(
     net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 50_000
 ) -> list[Attempt]:
     """The paper's: small initial weights, full-batch steps of a fixed size."""
+    inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
+    steps = checks.count(steps, "steps")
     count, rates = len(seeds), [rate for rate in RATES for _ in seeds]
     result = train(
         net, inputs.repeat(len(RATES), 1, 1), outputs.repeat(len(RATES), 1), steps=steps,
@@ -107,6 +114,8 @@ def adam(
     net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
 ) -> list[Attempt]:
     """Adam, from small initial weights."""
+    inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
+    steps = checks.count(steps, "steps")
     return _penalised(net, inputs, outputs, seeds, None, (0.0,), steps, _STD)
 
 
@@ -114,6 +123,8 @@ def weight_decay(
     net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
 ) -> list[Attempt]:
     """Adam on the loss plus strength |theta|^2, from ordinary weights, then without the penalty."""
+    inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
+    steps = checks.count(steps, "steps")
     return _penalised(
         net, inputs, outputs, seeds, _squares, STRENGTHS, steps, _PENALISED_STD
     )  # fmt: skip
@@ -128,6 +139,8 @@ def dropout(
     masks is exactly the loss plus (1 - p) / p times the sum of the neurons' mean squared outputs
     (Zhang and Xu 2024). The strengths stand for (1 - p) / p.
     """
+    inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
+    steps = checks.count(steps, "steps")
     return _penalised(
         net, inputs, outputs, seeds, _dropped, STRENGTHS, steps, _PENALISED_STD
     )  # fmt: skip
@@ -139,14 +152,16 @@ def condense_and_polish(
     """A short descent from small weights; its condensed kernels are merged and fitted anew.
 
     Kernels are merged by direction. Of those that remain, the one with the largest outputs is
-    fitted by second-order steps, then the first two, and so on, until the fit is exact. It is
-    certified as in the corollary.
+    fitted by second-order steps, then the first two, and so on, until every sample is met to its
+    rounding. The status is that of `certify`.
     """
+    inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
+    steps = checks.count(steps, "steps")
     attempts = []
     for descent, x, y in zip(
         gradient_descent(net, inputs, outputs, seeds, steps=steps), inputs, outputs, strict=True
     ):
-        best, cost, goal = descent, descent.evaluations, ROUNDING * float(y.square().mean())
+        best, cost = descent, descent.evaluations
         merged, params = condense(net, descent.params, angle=ANGLE, length=inf)
         for kernels in range(1, merged.kernels + 1):
             narrow = replace(merged, kernels=kernels)
@@ -155,12 +170,15 @@ def condense_and_polish(
             }
             fits = polish(narrow, start, x, y, bound=BOUND)
             cost += int(fits.evaluations[0])
-            if fits.loss[0] < best.loss:
-                found = {name: value[0] for name, value in fits.params.items()}
-                best = replace(best, net=narrow, params=found, loss=float(fits.loss[0]))
-            if best.loss <= goal:
+            found = settle(narrow, {name: value[0] for name, value in fits.params.items()}, x, y)
+            loss = float((predict(narrow, found, x) - y).square().mean())
+            fitted = misfit(narrow, found, x, y) <= 1
+            if fitted or loss < best.loss:
+                best = replace(best, net=narrow, params=found, loss=loss)
+            if fitted:
                 break
-        attempts.append(replace(best, status=_said(best, goal, x), evaluations=cost))
+        status = str(certify(best.net, best.params, x, y).outcome)
+        attempts.append(replace(best, status=status, evaluations=cost))
     return attempts
 
 
@@ -177,12 +195,21 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
-def _said(attempt: Attempt, goal: float, inputs: Tensor) -> str:
-    """What the corollary says of a fit."""
-    if attempt.loss > goal:
-        return "not fitted"
-    certified = exact_rank(attempt.net, attempt.params) < len(inputs)
-    return str(Outcome.RECOVERED if certified else Outcome.INTERPOLATES)
+def _checked(
+    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Data of as many sets as there are seeds."""
+    checks.instance(net, TanhNetwork, "net")
+    seeds = checks.many(checks.seed, seeds, "seeds")
+    inputs, outputs = checks.double(inputs, "inputs"), checks.double(outputs, "outputs")
+    shapes = tuple(inputs.shape), tuple(outputs.shape)
+    samples = inputs.shape[1] if inputs.ndim == 3 else 0
+    if not samples or shapes != ((len(seeds), samples, net.input_dim), (len(seeds), samples)):
+        raise ValueError(
+            f"{len(seeds)} seeds need inputs of shape ({len(seeds)}, sample, {net.input_dim}) and "
+            f"outputs of shape ({len(seeds)}, sample), got {shapes[0]} and {shapes[1]}"
+        )
+    return inputs, outputs, seeds
 
 
 def _squares(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:

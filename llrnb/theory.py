@@ -10,11 +10,22 @@ paper does not state; the book shows where they fail, and `llrnb.exact_rank` has
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
-from math import prod
+from math import inf, prod
+from operator import gt
 from typing import NamedTuple
 
+from llrnb import checks
 
+# Python's integers, since NumPy's overflow.
+_whole = partial(checks.count, least=0, most=inf)
+_exact = checks.by_annotation(
+    {int: _whole, bool: checks.flag, Sequence[int]: partial(checks.many, _whole)}
+)
+
+
+@_exact
 def deep_rank_bound(widths: Sequence[int], *, bias: bool = False) -> int:
     """Largest model rank of a target of these widths, in any wider network (Thm 4, Table 1).
 
@@ -24,12 +35,13 @@ def deep_rank_bound(widths: Sequence[int], *, bias: bool = False) -> int:
     >>> deep_rank_bound((5, 3, 1))
     18
     """
-    if len(widths) < 2 or min(widths) < 0:
-        raise ValueError(f"a bound needs the widths of at least two layers, got {tuple(widths)}")
+    if len(widths) < 2 or widths[-1] != 1:
+        raise ValueError(f"a bound needs the widths of all layers, the last one 1, got {widths}")
     weights = sum(after * before for before, after in pairwise(widths))
     return weights + bias * sum(widths[1:-1])
 
 
+@_exact
 def deep_rank(widths: Sequence[int], *, bias: bool, offset: bool = False) -> int:
     """Model rank of an irreducible tanh network of any depth, in any wider network.
 
@@ -42,11 +54,12 @@ def deep_rank(widths: Sequence[int], *, bias: bool, offset: bool = False) -> int
     >>> deep_rank((5, 3, 1), bias=True) == fully_connected_rank(3, 5, bias=True)
     True
     """
-    if offset and not bias:
+    if offset and (not bias or len(widths) < 3):
         raise ValueError("a nonzero constant needs a network with biases")
     return deep_rank_bound(widths, bias=bias) + offset * (widths[-3] + 1)
 
 
+@_exact
 def fully_connected_rank(
     neurons: int, input_dim: int, *, bias: bool, offset: bool = False, output_bias: bool = False
 ) -> int:
@@ -69,6 +82,7 @@ def fully_connected_rank(
     return neurons * (input_dim + bias + 1) + constant
 
 
+@_exact
 def shared_cnn_rank(
     kernels: int, entries: int, windows: int, *, bias: bool, output_bias: bool = False
 ) -> int:
@@ -84,6 +98,7 @@ def shared_cnn_rank(
     return kernels * (entries + bias + windows) + output_bias
 
 
+@_exact
 def unshared_cnn_rank(neurons: int, entries: int, *, bias: bool, output_bias: bool = False) -> int:
     """Model rank of a target with that many distinct neurons in a CNN without sharing (Thm 7).
 
@@ -97,6 +112,7 @@ def unshared_cnn_rank(neurons: int, entries: int, *, bias: bool, output_bias: bo
     return neurons * (entries + bias + 1) + output_bias
 
 
+@_exact
 def window_count(
     input_shape: int | Sequence[int], kernel_size: int | Sequence[int], stride: int = 1
 ) -> int:
@@ -105,11 +121,14 @@ def window_count(
     >>> window_count((28, 28), 3)
     676
     """
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    size = (kernel_size,) * len(shape) if isinstance(kernel_size, int) else tuple(kernel_size)
+    shape = checks.sizes(input_shape, "input_shape")
+    size = checks.sizes(kernel_size, "kernel_size", axes=len(shape))
+    if stride < 1 or len(size) != len(shape) or any(map(gt, size, shape)):
+        raise ValueError(f"a kernel needs to fit in {shape}, got {size} at strides of {stride}")
     return prod((n - k) // stride + 1 for n, k in zip(shape, size, strict=True))
 
 
+@_exact
 def fully_connected_rank_at(
     distinct: int, active: int, input_dim: int, *, bias: bool, blind: str = "no"
 ) -> int:
@@ -125,12 +144,13 @@ def fully_connected_rank_at(
     >>> fully_connected_rank_at(3, 2, 5, bias=False, blind="active")
     18
     """
+    _at_most("active", active, distinct)
     extra = {"no": 0, "biased": int(bias), "active": input_dim + bias}
-    if blind not in extra:
-        raise ValueError(f"blind needs to be one of {list(extra)}, got {blind!r}")
+    checks.one_of(extra, "blind", blind)
     return distinct + active * (input_dim + bias) + extra[blind]
 
 
+@_exact
 def paper_shared_cnn_rank_at(distinct: int, output_rank: int, entries: int, windows: int) -> int:
     """The paper's model rank of a CNN with sharing (Prop. 3): m_W P + s m_a.
 
@@ -141,6 +161,7 @@ def paper_shared_cnn_rank_at(distinct: int, output_rank: int, entries: int, wind
     return distinct * windows + entries * output_rank
 
 
+@_exact
 def paper_unshared_cnn_rank_at(distinct: int, active: int, entries: int) -> int:
     """The paper's model rank of a CNN without sharing (Prop. 4): m_W + s m_a.
 
@@ -148,18 +169,22 @@ def paper_unshared_cnn_rank_at(distinct: int, active: int, entries: int) -> int:
     kernel is zero where its output is not, and no neurons of different windows have the same ±
     padded weights.
     """
+    _at_most("active", active, distinct)
     return distinct + entries * active
 
 
+@_exact
 def paper_unshared_cnn_rank(kernels: int, entries: int, windows: int, silent: int = 0) -> int:
     """The paper's model rank of a k-kernel CNN target without sharing (Thm 7).
 
     (s + 1)(kP - m_null). It holds if the kP padded weight vectors are distinct up to sign; m_null
     of them have a zero output.
     """
+    _at_most("silent", silent, kernels * windows)
     return (entries + 1) * (kernels * windows - silent)
 
 
+@_exact
 def paper_fully_connected_cnn_rank(
     kernels: int, input_dim: int, windows: int, silent: int = 0
 ) -> int:
@@ -167,6 +192,7 @@ def paper_fully_connected_cnn_rank(
 
     (d + 1)(kP - m_null), under the hypothesis of `paper_unshared_cnn_rank`.
     """
+    _at_most("silent", silent, kernels * windows)
     return (input_dim + 1) * (kernels * windows - silent)
 
 
@@ -178,6 +204,7 @@ class Table1(NamedTuple):
     zero: int  # the zero function
 
 
+@_exact
 def table_1(widths: Sequence[int], target_widths: Sequence[int]) -> Table1:
     """Upper bounds of the optimistic sample size, for a target of narrower widths.
 
@@ -208,6 +235,7 @@ class Table2(NamedTuple):
     zero: int  # the zero function: exact
 
 
+@_exact
 def table_2(width: int, neurons: int, input_dim: int) -> Table2:
     """Optimistic sample sizes in a network of this width.
 
@@ -230,6 +258,7 @@ class Table3(NamedTuple):
     fully_connected: int
 
 
+@_exact
 def table_3(
     kernels: int, entries: int, windows: int, input_dim: int, *, bias: bool = False
 ) -> Table3:
@@ -244,3 +273,8 @@ def table_3(
         unshared_cnn_rank(neurons, entries, bias=bias),
         fully_connected_rank(neurons, input_dim, bias=bias),
     )
+
+
+def _at_most(name: str, value: int, most: int) -> None:
+    if value > most:
+        raise ValueError(f"{name} needs to be at most {most} here, got {value}")

@@ -96,10 +96,13 @@ def failures_without(preset, reason):
     return int((failed & (table["reason"] != reason)).sum())
 
 
-def share_at_limit(family, more, target="paper", column="recovered"):
-    """The share of published data sets of so many samples more than the rank, at 100x."""
+def share_at_limit(
+    family, more, target="paper", column="recovered", strategy="narrowest interpolator"
+):
+    """The share of published data sets of so many samples more than the rank, at most width."""
     table = published("limit-measured")
-    table = table[(table["strategy"] == "narrowest interpolator") & (table["multiple"] == 100)]
+    table = table[table["strategy"] == strategy]
+    table = table[table["multiple"] == table["multiple"].max()]
     table = table[(table["family"] == family) & (table["target"] == target)]
     return float(table.loc[table["samples"] == table["model_rank"] + more, column].mean())
 

@@ -101,5 +101,5 @@ def test_a_perturbed_split_network_is_polished_to_the_target(net):
 @pytest.mark.parametrize("options", [{"angle": -1.0}, {"length": -1.0}, {"angle": float("nan")}])
 def test_misuse_is_named(options):
     net = fully_connected(2, 2)
-    with pytest.raises(ValueError, match="tolerances >= 0, got"):
+    with pytest.raises(ValueError, match="(angle|length) needs a number >= 0, got"):
         condense(net, net.init(1.0), **options)

@@ -2,11 +2,13 @@
 
 import re
 import tomllib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import llrnb
@@ -35,6 +37,18 @@ def test_every_installed_package_has_its_pinned_version():
     assert {name: metadata.version(name) for name in installed if name not in PINS} == {}
     versions = {name: metadata.version(name) for name in installed}
     assert {n: v for n, v in versions.items() if not PINS[n].specifier.contains(v)} == {}
+
+
+def test_every_pin_installs_on_every_python_that_is_allowed():
+    (least,) = SpecifierSet(PROJECT["requires-python"])
+    for name in PINS:
+        with suppress(metadata.PackageNotFoundError):  # of another system
+            needs = metadata.metadata(name).get("Requires-Python", "")
+            assert SpecifierSet(needs).contains(least.version), f"{name} needs Python {needs}"
+    asked = re.search(r"sys.version_info < \((.*?)\)", (ROOT / "Makefile").read_text())[1]
+    assert asked.replace(", ", ".") == least.version
+    for page in ("README.md", "book/appendix/running.md"):
+        assert f"Python {least.version} or newer" in (ROOT / page).read_text()
 
 
 def test_every_pin_is_exact():

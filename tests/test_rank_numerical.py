@@ -75,9 +75,9 @@ def test_gap_tells_a_rank_from_a_slope():
     assert (matrix_rank(step).rank, matrix_rank(step).convincing) == (5, True)
 
 
-def test_a_nearly_repeated_neuron_blurs_the_gap_and_then_deceives_floats():
+def test_a_nearly_repeated_neuron_is_not_convincing_where_floats_may_not_see_it():
     net, a = fully_connected(2, 2, bias=False), torch.ones(2, 1)
-    for distance, rank, convincing in ((1e-2, 6, True), (3e-4, 6, False), (1e-6, 5, True)):
+    for distance, rank, convincing in ((1e-2, 6, True), (3e-4, 6, False), (1e-6, 5, False)):
         w = torch.tensor([[1.0, 2.0], [1.0, 2.0 + distance]], dtype=torch.float64)
         found = numerical_rank(net, {"w": w, "a": a})
         assert exact_rank(net, {"w": w, "a": a}) == 6
@@ -153,12 +153,14 @@ def test_numbers_that_are_not_finite_are_refused(value):
         matrix_rank(torch.full((3, 2), value))
 
 
-def test_too_few_inputs_for_a_rank_are_refused():
+def test_too_few_inputs_show_a_rank_that_is_a_lower_bound():
     net = cnn(5, 3, 1)
     params, inputs = net.init(std=1.0), torch.randn(7, 5)
-    with pytest.raises(ValueError, match="7 tangent functions needs more inputs .* got 6"):
-        numerical_rank(net, params, inputs[:6])
-    assert numerical_rank(net, params, inputs).rank == 7
+    found = numerical_rank(net, params, inputs[:6])
+    assert (found.rank, found.verdict) == (6, "at least")
+    assert found.reason == "6 on 6 distinct inputs, so at least 6 for the model"
+    found = numerical_rank(net, params, inputs)
+    assert (found.rank, found.verdict) == (7, "convincing")  # all parameters: there is no more
     with pytest.raises(ValueError, match="input_dim"):
         numerical_rank(linear, {"w": torch.ones(2)})
 

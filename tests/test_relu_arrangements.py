@@ -6,7 +6,6 @@ from scipy.optimize import linprog
 
 from llrnb.relu import (
     Planted,
-    arrangements,
     cover_probability,
     data_matrix,
     has_all_ones,
@@ -16,6 +15,7 @@ from llrnb.relu import (
     recover,
     sample_patterns,
 )
+from tools.search.relu import by_rays
 
 
 def stream(seed=0):
@@ -27,6 +27,15 @@ def cone_is_open(inputs, signs):
     sides = -signs[:, None] * inputs
     free = np.zeros(inputs.shape[1])
     return linprog(free, A_ub=sides, b_ub=-np.ones(len(sides)), bounds=(None, None)).status == 0
+
+
+def by_linear_program(inputs):
+    """max 1'Xu subject to 0 <= X u <= 1 has a positive optimum, in floating-point numbers."""
+    one = np.ones(len(inputs))
+    scaled = inputs / np.abs(inputs).max()
+    sides = np.vstack([scaled, -scaled])
+    bounds = np.concatenate([one, 0 * one])
+    return linprog(-scaled.sum(axis=0), A_ub=sides, b_ub=bounds, bounds=(None, None)).fun < -0.5
 
 
 @pytest.mark.parametrize(("samples", "dim"), [(3, 2), (6, 2), (5, 3), (4, 4), (3, 5)])
@@ -56,7 +65,7 @@ def test_the_hull_and_the_linear_program_agree_on_half_spaces(kind):
     for seed in range(40):
         dim = 2 + seed % 12
         inputs = data_matrix(2 * dim + seed % 3 - 1, dim, kind, stream(seed))
-        assert has_all_ones(inputs) == arrangements._half_space(inputs / np.abs(inputs).max())
+        assert has_all_ones(inputs) == by_linear_program(inputs)
 
 
 def test_samples_in_special_position_are_decided_too():
@@ -66,6 +75,38 @@ def test_samples_in_special_position_are_decided_too():
     assert has_all_ones(opposite)  # u = e_2 has X u = (0, 0, 1)
     assert not has_all_ones(np.vstack([np.eye(2), -np.eye(2)]))
     assert not has_all_ones(np.zeros((3, 2)))
+
+
+def test_small_whole_numbers_in_special_position_are_decided_exactly():
+    """By the extreme rays of the cone X u >= 0, in rational arithmetic."""
+    rng = stream(0)
+    for _ in range(120):
+        whole = rng.integers(-2, 3, (int(rng.integers(1, 8)), int(rng.integers(1, 4))))
+        assert has_all_ones(whole.astype(float)) == by_rays(whole)
+
+
+def test_the_last_bit_decides():
+    """u = (1, 0) has X u = (1, 0, 0), and a bit more on either side none or all."""
+    corner = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    assert has_all_ones(corner)
+    tilted = np.vstack([corner, [[-5e-324, 1.0]]])
+    assert not has_all_ones(tilted)
+    assert has_all_ones(np.vstack([corner, [[5e-324, 1.0]]]))
+    third = 1 / 3  # of which three are not 1
+    line = np.array([[1.0, third], [-3 * third, -third], [0.0, 1.0]])
+    assert has_all_ones(line) and not has_all_ones(np.vstack([line, [[0.0, -1.0], [-1.0, 0.0]]]))
+
+
+def test_half_spaces_do_not_depend_on_units():
+    for seed in range(30):
+        inputs = data_matrix(8, 4, "gaussian", stream(seed))
+        units = 2.0 ** stream(seed).integers(-200, 200, 4)
+        assert has_all_ones(inputs * units) == has_all_ones(inputs) == by_linear_program(inputs)
+
+
+def test_a_half_space_of_nan_is_refused():
+    with pytest.raises(ValueError, match="inputs needs finite numbers, got 1 NaN"):
+        has_all_ones(np.array([[np.nan, 1.0]]))
 
 
 def test_fewer_samples_than_inputs_always_lie_in_a_half_space():
@@ -127,8 +168,22 @@ def test_a_problem_says_which_data_it_needs():
         pose(plant(5, 6, labels="normalised"), "normalised")
     with pytest.raises(ValueError, match="network needs one of plain, skip, normalised, got 'deep"):
         pose(plant(6, 2), "deep")
-    with pytest.raises(ValueError, match="patterns need at least 1 direction, got -1"):
+    with pytest.raises(ValueError, match="patterns needs an integer of at least 1, got -1"):
         pose(plant(6, 2), "skip", patterns=-1)
+
+
+def test_what_is_not_there_cannot_be_posed():
+    inputs = data_matrix(8, 2, "gaussian", stream())
+    for labels, network in [("relu", "plain"), ("normalised", "normalised"), ("linear", "skip")]:
+        nothing = Planted(inputs, np.zeros((2, 1)), np.zeros(8), labels)
+        with pytest.raises(ValueError, match="needs weights that are not 0"):
+            pose(nothing, network)
+    opposite = np.array([[1.0, -1.0], [0.5, -0.5]])
+    with pytest.raises(ValueError, match="planted linear model needs weights that are not 0"):
+        pose(Planted(inputs, opposite, np.zeros(8)), "skip")
+    dead = Planted(np.abs(inputs), np.array([[1.0, -1.0]] * 2), inputs[:, 0], "normalised")
+    with pytest.raises(ValueError, match="number 1 has none"):
+        pose(dead, "normalised")
 
 
 def test_more_neurons_than_cones_are_refused():

@@ -48,7 +48,7 @@ def test_precise_clusters_are_separated_and_a_swapped_sample_is_not():
     [
         ((np.ones((3, 2)), 1.0), "needs 2 unit means, got columns of lengths"),
         ((np.eye(3)[:, [0, 0]], 1.0), "2 different means, got the same twice"),
-        ((np.eye(3)[:, :2], 0.0), "positive precision, got 0.0"),
+        ((np.eye(3)[:, :2], 0.0), "precision needs a finite number > 0, got 0.0"),
         ((np.eye(3)[:, :2], 1.0, 7), "even number of samples, got 7"),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_mixture_says_what_it_needs(arguments, message):
 
 
 def test_a_simulation_needs_a_trial_and_two_inputs():
-    with pytest.raises(ValueError, match="at least 1 trial, got 0"):
+    with pytest.raises(ValueError, match="trials needs an integer of at least 1, got 0"):
         separation(5, 1.0, trials=0)
-    with pytest.raises(ValueError, match="at least 2 inputs, got 1"):
+    with pytest.raises(ValueError, match="dim needs an integer of at least 2, got 1"):
         separation(1, 1.0)

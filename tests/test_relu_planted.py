@@ -109,8 +109,8 @@ def test_a_normalised_neuron_is_drawn_until_it_is_active():
         ({"weights": "largest"}, "kind of weights needs one of random, .*, got 'largest'"),
         ({"neurons": 4, "weights": "axes"}, "axes weights need 1 to 3 neurons here, got 4"),
         ({"neurons": 3, "weights": "opposite"}, "opposite weights need 2 neurons here, got 3"),
-        ({"neurons": 0}, "random weights need at least 1 neurons here, got 0"),
-        ({"noise": -1.0}, "noise needs a standard deviation of at least 0, got -1.0"),
+        ({"neurons": 0}, "neurons needs an integer of at least 1, got 0"),
+        ({"noise": -1.0}, "noise needs a finite number >= 0, got -1.0"),
     ],
 )
 def test_misuse_says_what_was_needed_and_what_came(options, message):
@@ -119,9 +119,9 @@ def test_misuse_says_what_was_needed_and_what_came(options, message):
 
 
 def test_data_need_samples_and_finite_numbers_that_differ():
-    with pytest.raises(ValueError, match="at least 1 sample and 1 input, got 0 and 3"):
+    with pytest.raises(ValueError, match="samples needs an integer of at least 1, got 0"):
         data_matrix(0, 3, "gaussian", stream())
-    with pytest.raises(ValueError, match="inputs need finite numbers, got NaN"):
+    with pytest.raises(ValueError, match="inputs needs finite numbers, got 6 NaN"):
         Planted(np.full((3, 2), np.nan), np.ones((2, 1)), np.ones(3))
     with pytest.raises(ValueError, match="more than one value, got only 1.0"):
         Planted(np.ones((3, 2)), np.ones((2, 1)), np.ones(3))

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from llrnb.relu import Problem, plant, pose
-from llrnb.relu.programs import SolverFailed, solve
+from llrnb.relu import Problem, plant, pose, programs
+from llrnb.relu.blocks import blocks
+from llrnb.relu.programs import Equation, SolverFailed, solve
 
 LABELS = {"skip": "linear", "plain": "relu", "normalised": "normalised"}
 
@@ -120,5 +123,49 @@ def test_a_missing_solver_and_a_wrong_word_are_named():
         solve(problem, solver="MOSEQ")
     with pytest.raises(ValueError, match="form needs one of exact, relaxed, .* got 'approx'"):
         solve(problem, "approx")
-    with pytest.raises(ValueError, match="needs β > 0, got 0"):
+    with pytest.raises(ValueError, match="beta needs a finite number > 0, got 0"):
         solve(problem, "regularised", beta=0.0)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_mixed_rows_are_orthonormal_and_the_same_equation(ridge):
+    problem = posed("skip", 9, 2)  # of a rank less than 9 with two patterns
+    parts = blocks(replace(problem, patterns=problem.patterns[:, :2]))
+    weights = np.random.default_rng(0).standard_normal((2, 3))
+    outputs = parts.output(weights)
+    whole = np.hstack([parts.block(j) for j in range(3)])
+    equation = Equation.of(parts, outputs, ridge)
+    rows, count = equation.rows, len(equation.rows)
+    assert count == (9 if ridge else np.linalg.matrix_rank(whole))
+    assert np.allclose(rows @ rows.T, np.eye(count))
+    unknown = np.concatenate([weights.ravel(order="F"), np.zeros(9)])
+    assert np.allclose(rows @ unknown, equation.size * equation.right)
+    dual = np.random.default_rng(1).standard_normal(9)
+    again = equation.mixing @ equation.back(equation.mixing @ dual)
+    assert np.allclose(again, equation.mixing @ dual)
+
+
+def test_outputs_that_no_weights_make_are_told_before_solving():
+    problem = posed("skip", 9, 2, noise=0.5)
+    parts = blocks(replace(problem, patterns=problem.patterns[:, :2]))
+    with pytest.raises(SolverFailed, match="no weights make the outputs"):
+        Equation.of(parts, problem.planted.outputs, 0.0)
+
+
+def test_the_better_of_two_inaccurate_answers_is_returned(monkeypatch):
+    """Rows are mixed only where the first answer is not accurate, and the second may be worse."""
+    problem, asked = posed("plain", 8, 3), []
+
+    def answer(program, problem, form, beta, solver, mixed):
+        asked.append(mixed)
+        weights, dual, status = minimise(program, problem, form, beta, solver, mixed)
+        return weights, dual * (1 + (1.0 if mixed else 0.1) * np.arange(8)), status
+
+    minimise = programs._minimise
+    monkeypatch.setattr(programs, "_minimise", answer)
+    found = solve(problem, "relaxed")
+    assert asked == [False, True] and not found.accurate
+    monkeypatch.setattr(programs, "_minimise", minimise)
+    best = solve(problem, "relaxed")
+    assert best.accurate and found.gap > 1e-6
+    assert found.objective * (1 - found.gap) <= best.objective

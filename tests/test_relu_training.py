@@ -311,22 +311,25 @@ def poisoned(values):
 
 
 BAD = {
-    "an unknown network": ({"network": "conv"}, "network needs to be one of .*got 'conv'"),
+    "an unknown network": ({"network": "conv"}, "network needs one of .*got 'conv'"),
     "an unknown activation": ({"activation": "elu"}, "activation needs .*got 'elu'"),
     "an unknown precision": ({"precision": "half"}, "precision needs .*got 'half'"),
     "an unknown device": ({"device": "abacus"}, "device needs .*got 'abacus'"),
-    "no width": ({"width": 0}, "width of at least 1, got 4 inputs and width 0"),
-    "no seeds": ({"seeds": []}, "at least 1 seed, got none"),
+    "no width": ({"width": 0}, "width needs an integer of at least 1, got 0"),
+    "no seeds": ({"seeds": []}, "seeds needs a list of at least 1"),
     "too few seeds": ({"seeds": [1]}, r"\(1, sample, input\), for 1 seeds, got \(3, 9, 4\)"),
     "one sample": ({"inputs": torch.zeros(4)}, r"inputs of shape .*got \(4,\)"),
     "no inputs": ({"inputs": torch.zeros(9, 0)}, r"inputs of shape .*got \(9, 0\)"),
     "other outputs": ({"outputs": torch.zeros(8)}, r"outputs of shape \(9,\) .*got \(8,\)"),
-    "NaN inputs": ({"inputs": poisoned(data()[0])}, "finite inputs, got 1 NaN"),
-    "NaN outputs": ({"outputs": poisoned(data()[1])}, "finite outputs, got 1 NaN"),
-    "no step": ({"steps": 0}, "at least 1 step, got 0"),
-    "a late record": ({"steps": 5, "record_at": [6]}, r"steps in 0..5, got \(6,\)"),
-    "no rate": ({"learning_rate": 0.0}, "learning rate needs .*got 0.0"),
-    "an infinite rate": ({"learning_rate": float("inf")}, "learning rate needs .*got inf"),
+    "NaN inputs": ({"inputs": poisoned(data()[0])}, "inputs needs finite numbers, got 1 NaN"),
+    "NaN outputs": ({"outputs": poisoned(data()[1])}, "outputs needs finite numbers, got 1 NaN"),
+    "no step": ({"steps": 0}, "steps needs an integer of at least 1, got 0"),
+    "a late record": (
+        {"steps": 5, "record_at": [6]},
+        "record_at needs an integer from 0 to 5, got 6",
+    ),
+    "no rate": ({"learning_rate": 0.0}, "learning_rate needs .*got 0.0"),
+    "an infinite rate": ({"learning_rate": float("inf")}, "learning_rate needs .*got inf"),
 }
 
 
@@ -349,5 +352,5 @@ def test_bad_input_is_named(name):
     ],
 )
 def test_an_optimizer_out_of_bounds_is_named(kind, option):
-    with pytest.raises(ValueError, match=f"{kind.__name__} needs .* {next(iter(option))}"):
+    with pytest.raises(ValueError, match=f"{kind.__name__}'s {next(iter(option))} needs"):
         kind(**option)

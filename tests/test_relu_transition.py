@@ -31,5 +31,5 @@ def test_more_neurons_need_more_samples():
 
 @pytest.mark.parametrize("wrong", [(0, 5, 5), (1, -1, 5), (1, 5, 0)])
 def test_sizes_are_checked(wrong):
-    with pytest.raises(ValueError, match="needed are active groups"):
+    with pytest.raises(ValueError, match="needs an integer of at least [01], got (-1|0)"):
         group_sparse_dimension(*wrong)

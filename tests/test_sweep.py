@@ -8,6 +8,7 @@ from llrnb import sweep
 from llrnb.presets import fig3, presets_of
 from llrnb.sweep import plan
 from llrnb.training import Adam
+from llrnb.transitions import transition_point
 from tests.tiny_sweep import TINY
 
 
@@ -102,8 +103,130 @@ def test_the_physics_has_not_changed_unnoticed(table):
     """If this fails and the change is meant, raise PHYSICS, or stored rows of both would mix."""
     row = table.iloc[-1]
     assert (row["family"], row["samples"], row["trial"]) == (fig3.FULLY_CONNECTED, 9, 1)
-    assert sweep.PHYSICS == 1
-    assert row["train_loss"] == pytest.approx(2.71783868e-5, rel=1e-6)
+    assert sweep.PHYSICS == 2
+    assert row["train_loss"] == pytest.approx(1.20062453e-5, rel=1e-6)
+
+
+@pytest.mark.parametrize("field", ["samples", "learning_rates", "multiples"])
+def test_what_stands_twice_is_refused(field):
+    values = getattr(TINY, field)
+    with pytest.raises(ValueError, match=f"need to be different, got .*{values[0]}, {values[0]}"):
+        replace(TINY, **{field: (*values, values[0], values[0])})
+
+
+def test_one_preset_twice_is_refused_and_overlapping_variants_are_not():
+    with pytest.raises(ValueError, match="different cells or variants, got one twice: .*samples 6"):
+        sweep.Together((TINY, replace(TINY, samples=(5, 6)))).cells()
+    with pytest.raises(ValueError, match="one twice"):
+        sweep.run(sweep.Together((TINY, TINY)))
+    cells = sweep.Together((TINY, replace(TINY, variant="again"))).cells()
+    assert len(cells) == 24 and len({cell.key for cell in cells}) == 12
+    assert sum(len(job.cells) for job in plan.jobs(cells, "samples")) == 12
+
+
+def test_a_repeated_rate_of_a_cell_is_refused():
+    cell = TINY.cells()[0].parameters
+    with pytest.raises(ValueError, match=r"learning rates need to be different, got \[0.1, 0.1\]"):
+        sweep.train_cell(**{**cell, "learning_rates": [0.1, 0.1]})
+
+
+def test_labels_change_no_key_and_everything_else_does():
+    (first, *_), (named, *_) = TINY.cells(), replace(TINY, variant="other name").cells()
+    assert first.key == named.key and named.labels["variant"] == "other name"
+    keys = {first.key}
+    for name in set(first.parameters) - set(first.labels):
+        keys.add(sweep.key_of({**first.parameters, name: "other"}, first.labels))
+    assert len(keys) == 1 + len(first.parameters) - len(first.labels)
+
+
+def bare(**changes):
+    """What a file may say of a cell."""
+    cell = dict(TINY.cells()[0].parameters, learning_rates=[0.1], trials=2, **changes)
+    return {name: value for name, value in cell.items() if name not in ("variant", "multiple")}
+
+
+@pytest.mark.parametrize(
+    ("network", "family", "multiple"),
+    [
+        ({"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 3}, fig3.CNN, 3),
+        (
+            {"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 2, "shared": False},
+            fig3.UNSHARED,
+            2,
+        ),
+        ({"kind": "fully connected", "input_dim": 5, "width": 30}, fig3.FULLY_CONNECTED, 10),
+        ({"kind": "fully connected", "input_dim": 5, "width": 10}, fig3.FULLY_CONNECTED, 3.33),
+        ({"kind": "cnn", "input_shape": 5, "kernel_size": 2, "kernels": 2}, fig3.CNN, None),
+    ],
+)
+@pytest.mark.parametrize("nothing", ["", None])
+def test_labels_are_of_the_network_that_was_run(network, family, multiple, nothing):
+    cell = bare() | {"network": network, "family": nothing, "variant": nothing}
+    rows = sweep.train_cell(**cell)
+    assert set(rows["family"]) == {family} and set(rows["variant"]) == {""}
+    assert (
+        rows["multiple"].isna().all() if multiple is None else (rows["multiple"] == multiple).all()
+    )
+    assert len(sweep.means(rows)) == 1 and len(sweep.best_rate(rows)) == 2
+
+
+def test_the_labels_of_a_presets_networks_are_those_that_it_gives_them():
+    for cell in [*TINY.cells(), *fig3.GENERIC.cells(), *presets_of("hmtk")["students"].cells()]:
+        given = {name: cell.parameters[name] for name in ("variant", "family", "multiple")}
+        nothing = {**cell.parameters, "family": "", "multiple": None}
+        assert sweep.Recovery.labels_of(nothing) == cell.labels == given
+
+
+def test_the_name_of_another_family_is_refused():
+    cell = bare() | {"family": fig3.CNN, "network": TINY.cells()[-1].parameters["network"]}
+    with pytest.raises(ValueError, match="needs to be 'fully connected', got 'CNN'"):
+        sweep.train_cell(**cell)
+
+
+def rows_of(errors: dict) -> pd.DataFrame:
+    """Rows of one cell with these errors at each rate."""
+    coordinates = {"variant": "", "family": "CNN", "multiple": 1, "parameters": 7, "samples": 9}
+    rows = [
+        {**coordinates, "learning_rate": rate, "trial": trial, "test_error": error}
+        for rate, of_rate in errors.items()
+        for trial, error in enumerate(of_rate)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(train_loss=table["test_error"], relative_error=table["test_error"])
+
+
+def test_a_diverged_network_counts_as_infinite_in_means_and_in_the_choice_of_a_rate():
+    nan = float("nan")
+    table = rows_of({0.1: [2.0, 4.0], 0.5: [1.0, nan]})
+    assert sweep.means(table)["test_error"].tolist() == [3.0, float("inf")]
+    assert sweep.means(table)["test_error_sem"].isna().tolist() == [False, True]
+    assert set(sweep.best_rate(table)["learning_rate"]) == {0.1}
+    table = rows_of({0.5: [1.0, nan], 0.1: [nan, nan]})
+    best = sweep.best_rate(table)
+    assert best["learning_rate"].tolist() == [0.1, 0.1] and best["test_error"].isna().all()
+
+
+@pytest.mark.parametrize("column", ["variant", "family", "multiple"])
+def test_a_label_that_is_missing_loses_no_row(column):
+    table = rows_of({0.1: [2.0, 4.0], 0.5: [1.0, 2.0]}).assign(**{column: None})
+    assert sweep.means(table)["test_error"].tolist() == [3.0, 1.5]
+    assert sweep.best_rate(table)["test_error"].tolist() == [1.0, 2.0]
+
+
+def test_a_trial_with_two_rows_in_one_mean_is_refused(table):
+    for summary in (sweep.means, sweep.best_rate):
+        with pytest.raises(ValueError, match="each trial needs one row .*'trial': 0"):
+            summary(pd.concat([table, table]))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 300, 20_000, 10**7 + 1])
+@pytest.mark.parametrize("count", [1, 2, 3, 60])
+def test_looks_end_at_the_last_step(steps, count):
+    found = sweep.looks(steps, count)
+    assert found == sorted(set(found)) and found[-1] == steps and len(found) <= count
+    assert found[0] == (1 if count > 1 else steps)
+    with pytest.raises(ValueError, match="at least 1 step and 1 look"):
+        sweep.looks(steps, 0)
 
 
 def test_variants_are_one_sweep():
@@ -143,3 +266,32 @@ def test_an_option_at_its_default_leaves_the_key_as_it_is():
     assert sweep.options(**short) == {}
     rows = sweep.run(replace(adam, multiples=(1,), samples=(6,), learning_rates=(0.01,)))
     assert len(rows) == 6 and (rows["train_loss"] < 1).any()
+
+
+def test_n50_at_a_criterion_is_that_of_the_chosen_rates(table):
+    """By groups of a table, row by row, instead of arrays."""
+    found = sweep.transition_points(table, "train loss, each run", (1e-2, 1e-6))
+    for (variant, family, multiple), row in found.iterrows():
+        cell = table[(table["family"] == family) & (table["multiple"] == multiple)]
+        cell = cell[cell["variant"] == variant]
+        best = cell.loc[cell.groupby(["samples", "trial"])["train_loss"].idxmin()]
+        for criterion, point in zip((1e-2, 1e-6), row, strict=True):
+            shares = (best["relative_error"] < criterion).groupby(best["samples"]).mean()
+            assert point == transition_point(shares.index.to_numpy(), shares.to_numpy())
+    with pytest.raises(ValueError, match="the rule needs to be one of"):
+        sweep.transition_points(table, "by heart")
+
+
+def test_an_interval_of_all_rules_holds_those_of_each(table):
+    ends = sweep.transition_intervals(table, draws=20)
+    for rule in sweep.RULES:
+        assert (ends["all", "low"] <= ends[rule, "low"]).all()
+        assert (ends["all", "high"] >= ends[rule, "high"]).all()
+
+
+def test_an_error_that_is_no_number_is_below_no_criterion(table):
+    errors = table["relative_error"].where(table["trial"] > 0)
+    shares = sweep.shares_below(errors, [table["family"], table["multiple"]])
+    for (family, multiple), row in shares.iterrows():
+        cell = errors[(table["family"] == family) & (table["multiple"] == multiple)]
+        assert row.to_list() == [float(np.mean([e < c for e in cell])) for c in sweep.CRITERIA]

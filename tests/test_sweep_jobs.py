@@ -1,5 +1,6 @@
 """The notebooks of llrnb/jobs: every kind of job stores what its preset computes."""
 
+import json
 from functools import partial
 
 import pandas as pd
@@ -40,6 +41,23 @@ def test_a_job_stores_the_rows_that_its_preset_computes(notebook, tmp_path):
         pd.testing.assert_frame_equal(stored, preset.compute(**cell.parameters), check_exact=True)
 
 
+def test_a_run_from_a_file_has_its_own_labels_and_a_single_look_is_the_last(tmp_path):
+    config = {
+        "network": {"kind": "fully connected", "input_dim": 5, "width": 6},
+        "target": {"kind": "paper"}, "samples": [6], "learning_rates": [0.1], "trials": 2,
+        "steps": 30, "looks": 1, "variant": None, "family": None,
+        "folder": str(tmp_path), "summary": str(tmp_path / "summary.json"),
+    }  # fmt: skip
+    driver.run_notebook("recovery", config, str(tmp_path / "run.ipynb"))
+    (row,) = json.loads((tmp_path / "summary.json").read_text())
+    labels = {"variant": "", "family": "fully connected", "multiple": 2}
+    assert {name: row[name] for name in labels} == labels
+    assert row["trials"] == 2 and row["samples"] == 6
+    (key,) = store.held(tmp_path)
+    parameters = store.parameters(tmp_path, key)
+    assert sweep.key_of(parameters, labels) == key  # whoever has the file can check it
+
+
 def test_every_kind_of_job_is_tested():
     known = {preset.notebook for name in SWEEPS for preset in presets_of(name).values()}
     assert known == set(PRESETS)
@@ -62,3 +80,46 @@ def test_without_a_folder_nothing_is_stored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep.compute_cells(lambda: pd.DataFrame({"samples": [1]}), [{}])
     assert not list(tmp_path.iterdir())
+
+
+def test_cells_that_stand_twice_are_refused():
+    with pytest.raises(ValueError, match="need to be different, got one twice: {'samples': 6}"):
+        sweep.compute_cells(lambda samples: None, [{"samples": 6}, {"samples": 6}])
+
+
+def test_a_cell_that_is_read_under_another_label_has_its_own(tmp_path):
+    made = []
+
+    def compute(samples, variant=""):
+        made.append(samples)
+        return pd.DataFrame({"variant": [variant], "samples": [samples]})
+
+    def labels_of(cell):
+        return {"variant": cell["variant"]}
+
+    for variant in ("first", "second"):
+        cells = [{"samples": 6, "variant": variant}]
+        table = sweep.compute_cells(compute, cells, tmp_path, labels_of=labels_of)
+        assert table["variant"].tolist() == [variant]
+    assert made == [6]
+    preset = Labelled(("third", "fourth"))
+    assert sweep.collect(preset, tmp_path)["variant"].tolist() == ["third", "fourth"]
+    assert sweep.launch(preset, tmp_path)["variant"].tolist() == ["third", "fourth"]
+
+
+class Labelled:
+    """One cell under several names."""
+
+    notebook, along = "phase", "samples"
+
+    def __init__(self, variants):
+        self.variants = variants
+
+    def cells(self):
+        return [
+            sweep.Cell({"samples": 6, "variant": name}, 1.0, {"variant": name})
+            for name in self.variants
+        ]
+
+    def compute(self, **cell):
+        raise AssertionError("it is stored")

@@ -6,19 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+import papermill
 import pytest
+from nbclient.exceptions import DeadKernelError
 
 from llrnb import __main__ as command_line
 from llrnb import store, sweep
 from llrnb.presets import SWEEPS, fig3, presets_of
 from llrnb.sweep import driver
 from tests.tiny_sweep import SLOW, TINY
+
+# Two jobs.
+FEW = replace(TINY, families={fig3.CNN: TINY.families[fig3.CNN]})
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -102,19 +108,69 @@ def assert_whole(folder: Path, undisturbed: pd.DataFrame, before: dict[str, int]
     assert len(after) == len(SLOW.cells())
 
 
+def compute(cells: list[dict], folder: Path | str) -> None:
+    """What the notebook of these cells does."""
+    sweep.compute_cells(TINY.compute, cells, folder, labels_of=TINY.labels_of)
+
+
+def fill(folder: Path, preset, leave: int = 1) -> None:
+    """Store the rows of all cells but some, as jobs would."""
+    cells = [cell.parameters for cell in preset.cells()]
+    compute(cells[: len(cells) - leave], folder)
+
+
+class Inline:
+    """A cluster of no workers, which does every job at once in this process."""
+
+    def submit(self, function, *arguments, pure):
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def processing(self):
+        return {"here": ()}
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Launches in this process, without a cluster and without notebooks."""
+
+    def run_notebook(name, parameters, executed):
+        Path(executed).write_text("what a failed run leaves")
+        try:
+            asked = {n: value for n, value in parameters.items() if n not in ("folder", "samples")}
+            cells = [{**asked, "samples": samples} for samples in parameters["samples"]]
+            compute(cells, parameters["folder"])
+        except ValueError as error:
+            raise RuntimeError(f"Traceback ... {error}") from error
+        Path(executed).unlink()
+
+    monkeypatch.setattr(driver, "_client", lambda *arguments: nullcontext(Inline()))
+    monkeypatch.setattr(driver._Sweep, "_settled", lambda self: set(self.futures))
+    monkeypatch.setattr(driver, "run_notebook", run_notebook)
+    return monkeypatch
+
+
 def test_jobs_on_a_local_cluster_give_the_rows_of_this_process(tmp_path):
     reports = []
-    table = sweep.launch(TINY, tmp_path, workers=2, report=reports.append)
-    pd.testing.assert_frame_equal(table, sweep.run(TINY), check_exact=True)
+    table = sweep.launch(FEW, tmp_path, workers=2, report=reports.append)
+    pd.testing.assert_frame_equal(table, sweep.run(FEW), check_exact=True)
     last = reports[-1]
-    assert (last.done, last.failed, last.running, last.total) == (12, 0, 0, 12)
+    assert (last.done, last.failed, last.running, last.total) == (4, 0, 0, 4)
     assert max(report.running for report in reports) == 2
-    assert sweep.status(TINY, tmp_path) == {"done": 12, "failed": 0, "missing": 0}
+    assert sweep.status(FEW, tmp_path) == {"done": 4, "failed": 0, "missing": 0}
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "rows"}
+    cell = FEW.cells()[0]
+    assert store.parameters(tmp_path, cell.key) == cell.parameters
 
+
+def test_a_larger_sweep_computes_only_what_is_new(tmp_path, inline):
+    sweep.launch(TINY, tmp_path)
     before = rows_of(tmp_path)
-    larger = replace(TINY, samples=(6, 7, 9))
-    sweep.launch(larger, tmp_path, workers=2)
+    sweep.launch(replace(TINY, samples=(6, 7, 9)), tmp_path)
     assert len(rows_of(tmp_path)) == 18
     assert before.items() <= rows_of(tmp_path).items()
 
@@ -176,46 +232,161 @@ def test_two_drivers_do_not_share_a_folder(tmp_path):
         sweep.launch(TINY, tmp_path)
 
 
+def test_a_file_that_is_seen_late_is_no_failure(tmp_path, inline):
+    """What another machine wrote is not in the driver's list of the folder for a while."""
+    held, start = store.held, time.monotonic()
+
+    def late(folder):
+        return held(folder) if time.monotonic() > start + 2 else set()
+
+    def run_job(*arguments):  # the worker sees it at once
+        with pytest.MonkeyPatch.context() as here:
+            here.setattr(store, "held", held)
+            return job(*arguments)
+
+    job = driver.run_job
+    inline.setattr(driver, "run_job", run_job)
+    inline.setattr(store, "held", late)
+    assert len(sweep.launch(FEW, tmp_path)) == len(sweep.run(FEW))
+    assert not (tmp_path / "failed").exists()
+
+
+def test_workers_that_write_elsewhere_are_named(tmp_path, inline):
+    inline.setattr(driver, "_LATE", 0.1)
+    inline.setattr(driver, "run_job", lambda name, parameters, executed, keys: (set(keys), ""))
+    with pytest.raises(sweep.SweepFailed, match="is it the same folder on all machines"):
+        sweep.launch(FEW, tmp_path)
+
+
+def test_what_a_killed_worker_wrote_counts_even_if_it_is_seen_late(tmp_path, inline):
+    job, held, start = driver.run_job, store.held, time.monotonic()
+
+    def run_job(*arguments):
+        job(*arguments)
+        raise OSError("all workers died")
+
+    inline.setattr(driver, "run_job", run_job)
+    inline.setattr(
+        store, "held", lambda folder: held(folder) if time.monotonic() > start + 2 else set()
+    )
+    assert len(sweep.launch(FEW, tmp_path)) == len(sweep.run(FEW))
+    assert not (tmp_path / "failed").exists()
+
+
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_a_kernel_that_is_killed_is_started_again(tmp_path, monkeypatch, deaths):
+    notebooks = []
+
+    def execute(notebook, executed, parameters, **options):
+        notebooks.append(notebook)
+        Path(executed).touch()
+        if len(notebooks) <= deaths:
+            raise DeadKernelError("Kernel died")
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    told = pytest.raises(RuntimeError, match="died, 3 times.*more memory than there is")
+    with told if deaths == 3 else nullcontext():
+        driver.run_notebook("phase", {"dim": 5}, str(tmp_path / "run.ipynb"))
+    assert len(notebooks) == 3
+    assert (tmp_path / "run.ipynb").exists() == (deaths == 3)
+
+
+def test_a_killed_worker_is_noted_with_the_likely_cause(tmp_path, inline):
+    def run_job(*arguments):
+        raise OSError("all workers died")
+
+    inline.setattr(driver, "_LATE", 0.1)
+    inline.setattr(driver, "run_job", run_job)
+    with pytest.raises(sweep.SweepFailed, match="all workers died\n.*more memory than there is"):
+        sweep.launch(FEW, tmp_path)
+
+
+def test_a_local_cluster_whose_sweep_is_interrupted_ends_at_once():
+    client = driver._LocalClient(driver.local_workers(1, "cpu"))
+    busy = client.client.submit(time.sleep, 600, pure=False)  # a future that is kept is run
+    wait_for(lambda: any(client.client.processing().values()))
+    assert not busy.done()
+    start = time.monotonic()
+    client.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert time.monotonic() - start < 2
+
+
 class Broken(sweep.Recovery):
     """A preset, two cells of which cannot be computed."""
 
     def cells(self):
         cells = super().cells()
-        bad = {**cells[0].parameters, "std": -1.0}
-        return [replace(cells[0], parameters=bad), cells[1], replace(cells[2], parameters=bad)]
+        first, last = ({**cells[n].parameters, "std": -1.0} for n in (0, 2))
+        return [replace(cells[0], parameters=first), cells[1], replace(cells[2], parameters=last)]
 
 
-def test_a_failed_cell_is_kept_reported_and_retried_on_request(tmp_path):
+def test_a_failed_cell_is_kept_reported_and_retried_on_request(tmp_path, inline):
     few = {**vars(TINY), "families": {fig3.CNN: TINY.families[fig3.CNN]}}
     broken, healthy = Broken(**few), sweep.Recovery(**few)
     with pytest.raises(sweep.SweepFailed, match="2 of 3 cells") as failed:
-        sweep.launch(broken, tmp_path, workers=1)
+        sweep.launch(broken, tmp_path)
     assert "finite std >= 0, got -1.0" in str(failed.value) and "--retry" in str(failed.value)
     bad = broken.cells()[0].key
     assert sweep.status(broken, tmp_path) == {"done": 1, "failed": 2, "missing": 0}
-    executed = nbformat.read(tmp_path / "failed" / f"{bad}.ipynb", as_version=4)
-    assert any(o.output_type == "error" for c in executed.cells for o in c.get("outputs", ()))
+    assert (tmp_path / "failed" / f"{bad}.ipynb").exists()
     assert "Traceback" in (tmp_path / "failed" / f"{bad}.txt").read_text()
 
     traceback = tmp_path / "failed" / f"{bad}.txt"
     noted = traceback.stat().st_mtime_ns
     with pytest.raises(sweep.SweepFailed):
-        sweep.launch(broken, tmp_path, workers=1)
+        sweep.launch(broken, tmp_path)
     assert traceback.stat().st_mtime_ns == noted
     with pytest.raises(sweep.SweepFailed):
-        sweep.launch(broken, tmp_path, workers=1, retry=True)
+        sweep.launch(broken, tmp_path, retry=True)
     assert traceback.stat().st_mtime_ns > noted
     assert sweep.status(healthy, tmp_path)["done"] == 1
 
 
-def test_a_damaged_row_file_is_computed_again(tmp_path):
-    one = replace(TINY, families={fig3.CNN: TINY.families[fig3.CNN]}, multiples=(1,))
-    whole = sweep.launch(one, tmp_path, workers=1)
-    path = store.path_of(tmp_path, one.cells()[0].key)
+def test_what_a_failure_left_goes_when_its_cell_is_done(tmp_path, inline):
+    fill(tmp_path, FEW)
+    first, last = FEW.cells()[0].key, FEW.cells()[-1].key
+    (tmp_path / "failed").mkdir()
+    for key in (first, last):
+        for suffix in (".txt", ".ipynb"):
+            (tmp_path / "failed" / f"{key}{suffix}").touch()
+    assert sweep.status(FEW, tmp_path) == {"done": 3, "failed": 1, "missing": 0}
+    (tmp_path / "jobs").mkdir()
+    sweep.launch(FEW, tmp_path, retry=True)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "rows"}
+
+
+def test_a_failed_notebook_says_where(tmp_path):
+    """In a folder whose name means something to papermill."""
+    folder = tmp_path / "a {b} 'c'"
+    folder.mkdir()
+    cell = {**FEW.cells()[0].parameters, "std": -1.0, "samples": [6], "folder": str(folder)}
+    executed = folder / "{run}.ipynb"
+    keys, text = driver.run_job("recovery", cell, str(executed), ["a key"])
+    assert keys == set() and "finite std >= 0, got -1.0" in text and "Traceback" in text
+    cells = nbformat.read(executed, as_version=4).cells
+    assert any(o.output_type == "error" for c in cells for o in c.get("outputs", ()))
+
+
+def test_a_damaged_row_file_is_computed_again(tmp_path, inline):
+    whole = sweep.launch(FEW, tmp_path)
+    path = next((tmp_path / "rows").glob(f"{FEW.cells()[0].key}-*.parquet"))
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(store.DamagedRows):
-        sweep.collect(one, tmp_path)
-    pd.testing.assert_frame_equal(sweep.launch(one, tmp_path, workers=1), whole, check_exact=True)
+        sweep.collect(FEW, tmp_path)
+    assert sweep.status(FEW, tmp_path) == {"done": 3, "failed": 0, "missing": 1}
+    pd.testing.assert_frame_equal(sweep.launch(FEW, tmp_path), whole, check_exact=True)
+
+
+def test_a_sweep_waits_visibly_for_workers():
+    waiting = sweep.Progress(1, 0, 0, 3, workers=0, elapsed=5.0, left=None)
+    assert "waiting for workers: none" in str(waiting)
+    assert "2 jobs running" in str(replace(waiting, running=2, workers=2))
+
+
+def test_a_missing_extra_names_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "find_spec", lambda name: None if name == "papermill" else name)
+    with pytest.raises(ImportError, match=r"needs papermill: pip install 'llrnb\[sweep\]'"):
+        sweep.launch(FEW, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -225,9 +396,12 @@ def test_a_damaged_row_file_is_computed_again(tmp_path):
         ({"workers": 0}, ValueError, "at least 1 worker, got 0"),
         ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, ValueError, "local cluster"),
         ({"scheduler": "tcp://127.0.0.1:1"}, sweep.SweepFailed, "no scheduler answers at tcp"),
+        ({"scheduler": "tls://127.0.0.1:1"}, sweep.SweepFailed, "no scheduler answers at tls"),
+        ({"scheduler": "first"}, sweep.SweepFailed, "at first: missing port number"),
     ],
 )
-def test_a_launch_that_cannot_start_says_why(tmp_path, options, error, message):
+def test_a_launch_that_cannot_start_says_why(tmp_path, monkeypatch, options, error, message):
+    monkeypatch.setattr(driver, "_PATIENCE", 1.0)
     with pytest.raises(error, match=message):
         sweep.launch(TINY, tmp_path, **options)
     assert rows_of(tmp_path) == {}
@@ -257,17 +431,30 @@ def test_the_command_line_runs_watches_and_publishes(tmp_path, monkeypatch, caps
     assert say("status", "fig3") == (1, "0 cells done, 0 cells failed, 12 cells missing\n")
     status, said = say("publish", "fig3")
     assert status == 1 and "12 of 12 cells are missing" in said
-    status, said = say("run", "fig3", "--workers", "2")
+    fill(tmp_path / "results", TINY)
+    status, said = say("run", "fig3", "--workers", "1")
     assert status == 0 and "72 rows in results" in said and "12 of 12 cells done" in said
     assert say("status", "fig3")[0] == 0
     assert say("publish", "fig3", "--to", "data")[0] == 0
     table, manifest = store.published(tmp_path / "data" / "fig3-small.parquet")
     pd.testing.assert_frame_equal(table, sweep.run(TINY), check_exact=True)
     assert manifest["rows"] == 72 and manifest["device"] == ["cpu"]
+    Path("a file").touch()
+    for where in (("publish", "fig3", "--to", "a file"), ("run", "fig3", "--results", "a file")):
+        status, said = say(*where)
+        assert status == 1 and said.startswith("llrnb: ") and "a file" in said
     status, said = say("run", "fig4")
-    assert status == 1 and "the sweep needs to be one of ['fig3', " in said and "'fig4'" in said
+    assert status == 1 and "sweep needs one of fig3, " in said and "'fig4'" in said
     status, said = say("run", "fig3", "--preset", "large")
     assert status == 1 and "got 'large'" in said
+
+
+def test_a_reader_who_has_read_enough_is_no_error():
+    listing = f"{sys.executable} -m llrnb list"
+    done = subprocess.run(
+        f"({listing} || true) | head -n 1", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("fig3: ") and done.stderr == ""
 
 
 CONFIG = """
@@ -291,8 +478,7 @@ def test_a_single_run_takes_its_parameters_from_a_config_file(tmp_path):
         check=True,
         capture_output=True,
     )
-    tables = [store.read(tmp_path, path.stem) for path in (tmp_path / "rows").glob("*.parquet")]
-    rows = pd.concat(tables)
+    rows = pd.concat(store.read_all(tmp_path, store.held(tmp_path)))
     assert set(rows["samples"]) == {6, 9} and set(rows["family"]) == {"students"}
     assert rows["recorded"].max() == 200 and rows.groupby("recorded").size().eq(4).all()
     means = json.loads(summary.read_text())

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from llrnb import narrowest_interpolator, predict, sweep
+from llrnb import Outcome, narrowest_interpolator, predict, sweep
 from llrnb.networks import cnn, fully_connected
 from llrnb.presets import limit, presets_of
 from llrnb.strategies import STRATEGIES, adam, dropout, gradient_descent
-from llrnb.targets import draw, generic_target, paper_target
+from llrnb.targets import draw, draw_test, generic_target, paper_target
 from llrnb.training import train
 
 TINY = sweep.Limit(
@@ -47,9 +47,9 @@ def test_a_sweep_has_one_row_per_data_set(table):
 def test_one_sample_more_than_the_rank_recovers_and_fewer_do_not(table):
     enough = table["samples"] > table["model_rank"]
     assert table.loc[enough, "exact"].all()
-    assert not table.loc[~enough, "recovered"].any()
-    assert set(table.loc[enough, "status"]) == {"recovered"}
-    assert set(table.loc[~enough, "status"]) == {"interpolates, not certified"}
+    assert not table.loc[~enough, "exact"].any()
+    assert set(table.loc[enough, "status"]) == {Outcome.AGREES}
+    assert set(table.loc[~enough, "status"]) <= {Outcome.FITS, Outcome.DETERMINED}
 
 
 def test_a_row_is_what_its_strategy_finds_on_its_samples(table):
@@ -57,7 +57,7 @@ def test_a_row_is_what_its_strategy_finds_on_its_samples(table):
     target = generic_target(cnn(5, 3, 1), 2)
     net = cnn(5, 3, 3)
     found = narrowest_interpolator(net, *draw(target, 8, 2), budget=10**7, seed=2)
-    inputs, truth = draw(target, 1000, 0)
+    inputs, truth = draw_test(target)
     error = float((predict(net, found.params, inputs) - truth).square().mean())
     assert row["evaluations"] == found.evaluations and row["starts"] == found.starts
     assert row["status"] == found.status and row["width"] == found.kernels
@@ -76,7 +76,7 @@ def test_a_descent_row_is_its_rate_of_lowest_train_loss():
     )  # fmt: skip
     best = int(result.loss.argmin())
     params = {name: value[best] for name, value in result.params.items()}
-    inputs, truth = draw(paper_target(), 1000, 0)
+    inputs, truth = draw_test(paper_target())
     error = (predict(cnn(5, 3, 3), params, inputs) - truth).square().mean()
     assert row["train_loss"] == pytest.approx(float(result.loss[best]))
     assert row["test_error"] == pytest.approx(float(error))
@@ -99,14 +99,14 @@ def test_noise_is_added_to_the_samples_only():
     assert quiet.loc[enough, "exact"].all()
     assert not loud["exact"].any()
     assert loud.loc[enough, "train_loss"].between(1e-12, 1e-6).all()
-    assert (loud.loc[enough, "test_error"] < 1e-2).all()
+    assert loud.loc[enough, "test_error"].median() < 1e-3
 
 
 @pytest.mark.parametrize("target", ["deep", "relu"])
 def test_a_target_of_another_kind_is_never_certified(target):
     table = sweep.run(replace(TINY, target=target))
     assert set(table["model_rank"]) == {0}
-    assert "recovered" not in set(table["status"])
+    assert Outcome.AGREES not in set(table["status"])
     assert not table["recovered"].any()
 
 
@@ -128,15 +128,41 @@ def test_a_diverged_rate_is_not_the_best():
 
 
 def test_shares_are_those_of_the_table(table):
-    share = sweep.recovered_shares(table)
+    share = sweep.recovered_shares(table, "exact")
     assert share["trials"].tolist() == [4] * 4
     assert share["value"].tolist() == [0.0, 1.0, 0.0, 1.0]
+    near = table[(table["model_rank"] == 8) & (table["samples"] == 7)]
+    value = sweep.recovered_shares(table)["value"][2]
+    assert value == sum(near["relative_error"] < 1e-4) / 4
+
+
+def test_repeats_are_refused_and_labels_change_no_key():
+    with pytest.raises(ValueError, match=r"sample sizes of CNN need to be different, got \[6, 6\]"):
+        replace(TINY, samples={"CNN": (6, 6), "fully connected": ()})
+    first, named = (preset.cells()[0] for preset in (TINY, replace(TINY, variant="a")))
+    assert first.key == named.key and named.labels == {"variant": "a", "family": "CNN"}
+    other = replace(TINY, multiple=4).cells()[0]
+    assert other.key != first.key
+
+
+def test_a_family_is_that_of_the_network():
+    cell = TINY.cells()[-1].parameters
+    assert sweep.Limit.labels_of({**cell, "family": None})["family"] == "fully connected"
+    with pytest.raises(ValueError, match="needs to be 'fully connected', got 'CNN'"):
+        sweep.limit_cell(**{**cell, "family": "CNN"})
+
+
+def test_shares_keep_noises_apart_and_refuse_a_trial_twice(table):
+    share = sweep.recovered_shares(pd.concat([table, table.assign(noise=0.1, recovered=False)]))
+    assert len(share) == 8 and set(share.loc[share["noise"] > 0, "value"]) == {0.0}
+    with pytest.raises(ValueError, match="each trial needs one row"):
+        sweep.recovered_shares(pd.concat([table, table]))
 
 
 def test_an_unknown_strategy_or_target_is_refused():
-    with pytest.raises(ValueError, match="the strategy needs to be one of .*, got 'guess'"):
+    with pytest.raises(ValueError, match="strategy needs one of .*, got 'guess'"):
         sweep.run(replace(TINY, strategy="guess"))
-    with pytest.raises(ValueError, match="the target needs to be one of .*, got 'none'"):
+    with pytest.raises(ValueError, match="target needs one of .*, got 'none'"):
         sweep.run(replace(TINY, target="none"))
 
 

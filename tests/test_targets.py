@@ -45,7 +45,7 @@ def test_families_meet_the_same_data():
 
 
 def test_bad_requests_are_named():
-    with pytest.raises(ValueError, match="at least 1 sample, got 0"):
+    with pytest.raises(ValueError, match="samples needs an integer of at least 1, got 0"):
         draw(paper_target(), 0)
     with pytest.raises(ValueError, match="needs params of shapes"):
         Target(cnn(5, 3, 1), fully_connected(5, 3).init())

@@ -145,7 +145,7 @@ def test_impossible_architectures_are_refused():
         theory.table_1((5, 3, 1), (5, 4, 1))
     with pytest.raises(ValueError, match="at most as many neurons"):
         theory.table_2(width=2, neurons=3, input_dim=5)
-    with pytest.raises(ValueError, match="at least two layers"):
+    with pytest.raises(ValueError, match="the widths of all layers"):
         theory.deep_rank_bound((5,))
-    with pytest.raises(ValueError, match="blind needs to be one of"):
+    with pytest.raises(ValueError, match="blind needs one of no, biased, active, got 'maybe'"):
         theory.fully_connected_rank_at(1, 1, 1, bias=False, blind="maybe")

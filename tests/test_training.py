@@ -7,7 +7,7 @@ from mpmath import mp
 from numba import njit
 from test_networks import NETWORKS
 
-from llrnb import Status, train
+from llrnb import Status, cnn, train
 from llrnb.targets import draw, generic_target, paper_target
 from llrnb.training.lanes import load, store, tanh
 
@@ -53,6 +53,16 @@ def test_engines_and_the_plain_loop_agree(net):
         for run in runs.values():
             assert distance({name: value[i] for name, value in run.params.items()}, plain) < 1e-9
             assert run.steps[i] == 200 and run.status[i] is Status.STEP_LIMIT
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_even_kernel_needs_no_bias(engine):
+    net = cnn(3, 2, 1, bias=False)
+    run = train(
+        net, *draw(generic_target(net), 5), learning_rates=[0.05], seeds=[0], steps=10, std=0.5,
+        engine=engine,
+    )  # fmt: skip
+    assert set(run.params) == {"w", "a"} and run.params["w"].shape == (1, 1, 2)
 
 
 def small_run(**changes):
@@ -209,18 +219,18 @@ X, Y = torch.zeros(4, 5), torch.zeros(4)
         (X, Y[:3], {}, r"outputs of shape \(4,\), got \(3,\)"),
         (X, Y[:, None], {}, r"outputs of shape \(4,\), got \(4, 1\)"),
         (X[None].repeat(2, 1, 1), Y.repeat(2, 1), {}, "inputs of 1 networks, got those of 2"),
-        (X * torch.nan, Y, {}, "finite inputs, got 20 NaN or infinite"),
-        (X, Y + torch.inf, {}, "finite outputs, got 4 NaN or infinite"),
-        (X, Y, {"learning_rates": [0.0]}, r"positive and finite, got \[0.0\]"),
-        (X, Y, {"learning_rates": [-0.1]}, r"positive and finite, got \[-0.1\]"),
-        (X, Y, {"learning_rates": [np.nan]}, r"positive and finite, got \[nan\]"),
-        (X, Y, {"learning_rates": [], "seeds": []}, "one learning rate and one seed per network"),
+        (X * torch.nan, Y, {}, "inputs needs finite numbers, got 20 NaN or infinite"),
+        (X, Y + torch.inf, {}, "outputs needs finite numbers, got 4 NaN or infinite"),
+        (X, Y, {"learning_rates": [0.0]}, "learning_rates needs a finite number > 0, got 0.0"),
+        (X, Y, {"learning_rates": [-0.1]}, "learning_rates needs a finite number > 0, got -0.1"),
+        (X, Y, {"learning_rates": [np.nan]}, "learning_rates needs a finite number > 0, got nan"),
+        (X, Y, {"learning_rates": [], "seeds": []}, "learning_rates needs a list of at least 1"),
         (X, Y, {"seeds": [0, 1]}, "got 1 learning rates and 2 seeds"),
-        (X, Y, {"steps": 0}, "at least 1 step, got 0"),
-        (X, Y, {"tolerance": -1.0}, "finite and >= 0, got -1.0"),
-        (X, Y, {"std": -1.0}, "finite std >= 0, got -1.0"),
-        (X, Y, {"record_at": [11]}, r"steps in 0..10, got \(11,\)"),
-        (X, Y, {"engine": "jax"}, "needs to be 'cpu' or 'torch', got 'jax'"),
+        (X, Y, {"steps": 0}, "steps needs an integer of at least 1, got 0"),
+        (X, Y, {"tolerance": -1.0}, "tolerance needs a finite number >= 0, got -1.0"),
+        (X, Y, {"std": -1.0}, "std needs a finite number >= 0, got -1.0"),
+        (X, Y, {"record_at": [11]}, "record_at needs an integer from 0 to 10, got 11"),
+        (X, Y, {"engine": "jax"}, "engine needs one of cpu, torch, got 'jax'"),
         (X, Y, {"device": "cuda"}, "cpu engine needs device 'cpu', got 'cuda'"),
         (X, Y, {"engine": "torch", "device": "gpu"}, "torch device, got 'gpu'"),
     ],

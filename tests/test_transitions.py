@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from llrnb.transitions import (
     _nondecreasing,
+    at_best_rate,
     binomial_interval,
+    choice_interval,
     transition_interval,
     transition_point,
 )
@@ -26,10 +28,12 @@ def test_wilsons_interval_covers_the_truth_about_as_often_as_it_says():
         assert 0.92 < ((low <= p) & (p <= high)).mean() < 0.98
 
 
-@pytest.mark.parametrize(("successes", "trials"), [(-1, 20), (21, 20), (0, 0)])
+@pytest.mark.parametrize(("successes", "trials"), [(-1, 20), (21, 20)])
 def test_impossible_counts_are_refused(successes, trials):
     with pytest.raises(ValueError, match=f"got {successes} of {trials}"):
         binomial_interval(successes, trials)
+    with pytest.raises(ValueError, match="trials needs an integer of at least 1, got 0"):
+        binomial_interval(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +78,30 @@ def test_a_certain_transition_has_a_narrow_interval():
     recovered = np.array([[False] * 5, [False] * 5, [True] * 5, [True] * 5])
     assert transition_interval(SIZES, recovered) == (8, 8)
     assert transition_interval(SIZES, ~recovered[::-1] & False) == (np.inf, np.inf)
+
+
+def test_the_best_rate_is_the_lowest_mean_or_each_runs_own():
+    errors = np.array([[[1.0, 2.0], [3.0, 4.0]]])  # size, rate, trial
+    scores = np.array([[[0.0, 5.0], [2.0, 1.0]]])
+    assert at_best_rate(errors, scores).tolist() == [[3.0, 4.0]]
+    assert at_best_rate(errors, scores, each_run=True).tolist() == [[1.0, 4.0]]
+    scores[0, 1, 0] = np.nan  # diverged: never the best
+    assert at_best_rate(errors, scores).tolist() == [[1.0, 2.0]]
+
+
+def test_every_draw_of_a_bootstrap_chooses_its_own_rate():
+    """At n = 7 one rate serves half of the trials, the other the other half: one does in a draw."""
+    first = np.arange(20) < 10
+    errors = np.stack([np.ones((2, 20)), [~first, first], np.zeros((2, 20)), np.zeros((2, 20))])
+    errors = errors.astype(float)
+    kept = at_best_rate(errors, errors) < 0.5
+    assert transition_interval(SIZES, kept, draws=200)[1] > 7
+    assert choice_interval(SIZES, errors, errors, 0.5, draws=200)[1] == 7
+
+
+def test_one_rate_leaves_nothing_to_choose():
+    rng = np.random.default_rng(1)
+    errors = rng.random((4, 1, 30)) + np.array([0.5, 0.2, -0.2, -0.5])[:, None, None]
+    below = errors[:, 0] < 0.5
+    low, high = choice_interval(SIZES, errors, errors, 0.5, draws=300)
+    assert low <= transition_point(SIZES, below.mean(axis=1)) <= high

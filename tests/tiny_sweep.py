@@ -13,7 +13,7 @@ TINY = replace(fig3.SMALL, multiples=(1, 3), samples=(6, 9), trials=2, steps=300
 SLOW = replace(
     TINY,
     families={fig3.CNN: TINY.families[fig3.CNN]},
-    multiples=(1, 2, 3),
+    multiples=(1, 2),
     samples=(40, 50, 60),
     learning_rates=(1e-9,),
     steps=120_000,

@@ -129,6 +129,8 @@ class Explorer:
 
     def widget(self):
         """The live view, for a notebook with a kernel; needs ipywidgets."""
+        if find_spec("ipywidgets") is None:
+            raise ImportError("a live view needs ipywidgets: pip install 'llrnb[book]'")
         from llrnb.interactive.live import view
 
         return view(self)

@@ -8,6 +8,7 @@ import pandas as pd
 from llrnb import transitions
 from llrnb.interactive.explorer import Choice, Explorer, State
 from llrnb.interactive.marks import INK, axis, band, line, panel, probed, rounded
+from llrnb.streams import rng
 
 _BEST = "best at each n"
 _LOWEST = 1e-13  # of the axis of errors
@@ -15,6 +16,8 @@ _LOWEST = 1e-13  # of the axis of errors
 
 def recovery(table: pd.DataFrame, best: pd.DataFrame, *, ranks: Mapping[str, int]) -> Explorer:
     """Test error and recovered fraction against the sample size, for any network and rate.
+
+    Recovered is a relative test error below 1e-4.
 
     Args:
         table: rows of `llrnb.sweep.run`.
@@ -49,7 +52,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     by_size = rows.sort_values("trial").groupby("samples")
     errors = np.stack([group.to_numpy() for _, group in by_size["test_error"]])
     trials = errors.shape[1]
-    draws = np.random.default_rng(0).integers(trials, size=(1000, trials))
+    draws = rng("bootstrap of means").integers(trials, size=(1000, trials))
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(errors[:, draws].mean(axis=2), [0.025, 0.975], axis=1)
     successes = by_size["relative_error"].apply(lambda error: int((error < 1e-4).sum()))
@@ -74,7 +77,7 @@ def _state(rows: pd.DataFrame, rank: int) -> State:
         line(n, found["error"].clip(_LOWEST), name="mean test error", dots=True),
         {"n": [str(size) for size in n]},
         "At n = {0}: mean test error {1:e} (95% interval {2:e} to {3:e}), {4:%} of "
-        f"{trials} trials recovered, median train loss {{5:e}}.",
+        f"{trials} trials recovered (relative error below 1e-4), median train loss {{5:e}}.",
         n, *(found[name] for name in ("error", "low", "high", "fraction", "loss")),
     )  # fmt: skip
     panels = (
@@ -86,7 +89,7 @@ def _state(rows: pd.DataFrame, rank: int) -> State:
         panel(
             "Who has recovered the target", samples, axis("fraction of trials", 0, 1),
             band(n, found["fraction_low"], found["fraction_high"], colour=2),
-            line(n, found["fraction"], colour=2, name="fraction recovered", dots=True),
+            line(n, found["fraction"], colour=2, name="relative error below 10⁻⁴", dots=True),
             line(at_rank, [0, 1], **dashed),
         ),
     )  # fmt: skip

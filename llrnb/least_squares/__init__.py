@@ -7,26 +7,29 @@ are many, in compiled code, eight in the lanes of each core.
 
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import isfinite
+from math import frexp
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.least_squares import compiled
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double, double_params
 
-__all__ = ["BOUND", "ROUNDING", "Fits", "Stop", "draw_starts", "fit", "sizes"]
+__all__ = ["BOUND", "ROUNDING", "Fits", "Stop", "Units", "draw_starts", "fit", "sizes", "units"]
 
 ROUNDING = 1e-26  # a mean squared error this small, relative to the outputs' mean square, is zero
 BOUND = 100.0  # of bounded weights, on the scales of the data
 
 _STD = 0.3  # of the starts, on the same scales
 _GLANCE = 0.5  # seconds after which an interrupt is answered
+_FAR = 8  # units are powers of two to the power of this
+_EXTREME = 1e300  # data beyond it, or all below its inverse, leave no room for weights
 
 
 class Stop(StrEnum):
@@ -54,7 +57,8 @@ class Fits:
 
     Attributes:
         params: each array with a leading start axis; those of a dropped start are the start.
-        loss: the mean squared errors; infinite for a dropped start.
+        loss: the mean squared errors; infinite for a dropped start. Of outputs beyond 1e150 or
+            below 1e-150 they over- or underflow; the status does not.
         evaluations: of the network and its tangent matrix; 0 for a dropped start.
         status: why each search stopped.
     """
@@ -68,6 +72,46 @@ class Fits:
     def first(self) -> int | None:
         """The first start that has converged; None if none has."""
         return self.status.index(Stop.CONVERGED) if Stop.CONVERGED in self.status else None
+
+
+@dataclass(frozen=True)
+class Units:
+    """Powers of two in which inputs and outputs are of ordinary size, so that no square overflows.
+
+    Dividing by them is exact, and the network of the params divided alike is the same one.
+    """
+
+    inputs: float
+    outputs: float
+
+    def data(self, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The data in these units."""
+        return inputs / self.inputs, outputs / self.outputs
+
+    def into(self, params: Params) -> dict[str, Tensor]:
+        """Params, for data in these units."""
+        return {name: self._times(name, value, 1) for name, value in params.items()}
+
+    def back(self, params: Params) -> dict[str, Tensor]:
+        """The inverse of `into`."""
+        return {name: self._times(name, value, -1) for name, value in params.items()}
+
+    def _times(self, name: str, value: Tensor, power: int) -> Tensor:
+        if name == "b":
+            return value
+        return value * self.inputs**power if name == "w" else value / self.outputs**power
+
+
+def units(inputs: Tensor, outputs: Tensor) -> Units:
+    """Units of the data: powers of 2^8 near their root mean squares; 1 for ordinary data."""
+    powers = (frexp(_size(part))[1] for part in (inputs, outputs))
+    return Units(*(2.0 ** (_FAR * round(power / _FAR)) for power in powers))
+
+
+def _size(values: Tensor) -> float:
+    """The root mean square, without overflow; 1 if it is zero."""
+    unit = 2.0 ** frexp(float(values.abs().max()))[1]
+    return unit * float((values / unit).square().mean().sqrt()) or 1.0
 
 
 def fit(
@@ -114,23 +158,26 @@ def fit(
     """
     inputs, outputs = checked_data(net, inputs, outputs)
     starts = double_params(starts)
+    tolerance = checks.real(tolerance, "tolerance", least=0)
+    bound = checks.real(bound, "bound", above=0, finite=False)
+    evaluations = checks.count(evaluations, "evaluations")
+    until_first = checks.flag(until_first, "until_first")
     count = len(starts["w"]) if "w" in starts and starts["w"].ndim else 0
     net.check(starts, axes=(count,))
     if not count:
         raise ValueError("a fit needs at least 1 start, got none")
-    if not (isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"the tolerance needs to be finite and >= 0, got {tolerance}")
-    if not bound > 0:
-        raise ValueError(f"the bound needs to be positive, got {bound}")
-    if evaluations < 1:
-        raise ValueError(f"a fit needs at least 1 evaluation, got {evaluations}")
+    unit = units(inputs, outputs)
+    inputs, outputs = unit.data(inputs, outputs)
     square = float(outputs.square().sum()) or float(len(outputs))
     bounds = {name: bound * size for name, size in sizes(net, inputs, outputs).items()}
     widest = {name: starts[name].new_full((1, *net.shapes[name]), bounds[name]) for name in bounds}
-    return _search(
-        net, inputs, outputs, starts, _pack(net, widest)[0], tolerance * square, evaluations,
-        until_first,
+    fits = _search(
+        net, inputs, outputs, unit.into(starts), _pack(net, widest)[0], tolerance * square,
+        evaluations, until_first,
     )  # fmt: skip
+    return replace(
+        fits, params=unit.back(fits.params), loss=fits.loss * unit.outputs * unit.outputs
+    )
 
 
 def draw_starts(
@@ -152,19 +199,19 @@ def stream(
         ValueError: fewer than 1 at a time, or as `fit`.
     """
     inputs, outputs = checked_data(net, inputs, outputs)
-    if count < 1:
-        raise ValueError(f"a fit needs at least 1 start, got {count}")
-    key = (net.kernels, len(net.windows), net.entries, net.shared, net.bias, net.output_bias, seed)
-    rng = np.random.default_rng([int(part) for part in key])
+    count, seed = checks.count(count, "count"), checks.seed(seed)
+    checks.room("the starts", count, net.parameter_count)
+    source = net.stream("search starts", seed)
     scale = sizes(net, inputs, outputs)
     while True:
-        drawn = _unpack(net, _STD * rng.standard_normal((count, net.parameter_count)))
+        drawn = _unpack(net, _STD * source.standard_normal((count, net.parameter_count)))
         yield {name: value * scale[name] for name, value in drawn.items()}
 
 
 def sizes(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> dict[str, float]:
     """The scale of each parameter array: 1 over that of the inputs, 1, and that of the outputs."""
-    x, y = (float(part.square().mean().sqrt()) or 1.0 for part in (inputs, outputs))
+    inputs, outputs = checked_data(net, inputs, outputs)
+    x, y = _size(inputs), _size(outputs)
     scales = {"w": 1 / x, "b": 1.0, "a": y, "c": y}
     return {name: scales[name] for name in net.shapes}
 
@@ -174,8 +221,9 @@ def checked_data(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> tuple[Ten
 
     Raises:
         TypeError: not tensors of real floats.
-        ValueError: another shape, no samples, NaN or infinity.
+        ValueError: another shape, no samples, NaN or infinity, a size beyond 1e300 or its inverse.
     """
+    checks.instance(net, TanhNetwork, "net")
     inputs, outputs = double(inputs, "inputs"), double(outputs, "outputs")
     if inputs.ndim != 2 or inputs.shape[1] != net.input_dim or not len(inputs):
         raise ValueError(
@@ -185,6 +233,12 @@ def checked_data(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> tuple[Ten
         raise ValueError(
             f"a fit needs outputs of shape ({len(inputs)},), got {tuple(outputs.shape)}"
         )
+    for name, part in (("inputs", inputs), ("outputs", outputs)):
+        if part.any() and not 1 / _EXTREME <= float(part.abs().max()) <= _EXTREME:
+            raise ValueError(
+                f"a fit needs {name} of a size between 1e-300 and 1e300, "
+                f"got {float(part.abs().max()):.3g}"
+            )
     return inputs, outputs
 
 

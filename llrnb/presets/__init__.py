@@ -2,6 +2,7 @@
 
 from types import ModuleType
 
+from llrnb import checks
 from llrnb.presets import fig3, hmtk, limit, relu
 from llrnb.sweep import Preset
 
@@ -22,8 +23,7 @@ def presets_of(sweep: str) -> dict[str, Preset]:
     >>> sorted(presets_of("fig3"))[:2]
     ['generic', 'paper']
     """
-    if sweep not in SWEEPS:
-        raise ValueError(f"the sweep needs to be one of {list(SWEEPS)}, got {sweep!r}")
+    checks.one_of(SWEEPS, "sweep", sweep)
     values = vars(SWEEPS[sweep]).items()
     return {
         name.lower(): value

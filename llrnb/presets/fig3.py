@@ -6,14 +6,11 @@ Three families, each at multiples of the narrowest width that can express the ta
 from dataclasses import replace
 from functools import partial
 
+from llrnb.descriptions import CNN, FULLY_CONNECTED, UNSHARED
 from llrnb.networks import cnn, fully_connected
 from llrnb.sweep import Recovery, Together
 from llrnb.targets import generic_target, paper_target
 from llrnb.theory import fully_connected_rank, shared_cnn_rank, unshared_cnn_rank
-
-CNN = "CNN"
-UNSHARED = "CNN without sharing"
-FULLY_CONNECTED = "fully connected"
 
 
 def _fully_connected(multiple: int, *, input_dim: int = 5, neurons: int = 3):

@@ -41,7 +41,7 @@ _INTERPOLATOR = Limit(
 _DESCENT = replace(
     _INTERPOLATOR, samples=_grid(1.25, 1.5, 2, 3, 4, near=(0, 1)), multiple=10, trials=20
 )
-_PENALISED = replace(_DESCENT, trials=10, options={"steps": 10_000})
+_PENALISED = replace(_DESCENT, strategy="Adam", trials=10, options={"steps": 10_000})
 _WHERE = {"paper": _grid(2, 4, near=(1,)), "generic": _grid(4, near=())}  # they are slow
 
 MEASURED = Together(

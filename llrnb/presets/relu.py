@@ -151,12 +151,12 @@ FIGURES = {
 
 
 def thinned(preset: PhaseDiagram | Together, trials: int = 2) -> PhaseDiagram | Together:
-    """A small one of a figure: four sample sizes, two dimensions, few trials."""
+    """A small one of a figure: at most four sample sizes, two dimensions, few trials."""
     if isinstance(preset, Together):
         return Together(tuple(thinned(panel, trials) for panel in preset.presets))
     samples = preset.samples
-    few = tuple(samples[round(i * (len(samples) - 1) / 8)] for i in (0, 1, 2, 4))
-    return replace(preset, samples=few, dims=preset.dims[:2], trials=trials)
+    few = dict.fromkeys(samples[round(i * (len(samples) - 1) / 8)] for i in (0, 1, 2, 4))
+    return replace(preset, samples=tuple(few), dims=preset.dims[:2], trials=trials)
 
 
 SMALL = thinned(FIG_4A)

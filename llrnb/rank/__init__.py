@@ -3,8 +3,9 @@
 from llrnb.rank.certified import Certificate, certify_rank, nonsingularity_bound
 from llrnb.rank.exact import Structure, exact_rank, structure
 from llrnb.rank.linear_fit import LocalLinearFit, local_linear_fit
-from llrnb.rank.numerical import NumericalRank, generic_inputs, matrix_rank, numerical_rank
+from llrnb.rank.numerical import generic_inputs, numerical_rank
 from llrnb.rank.series import series_rank
+from llrnb.rank.singular import NumericalRank, matrix_rank
 from llrnb.rank.tangent import tangent_matrix
 
 __all__ = [

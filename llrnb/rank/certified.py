@@ -17,10 +17,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double_params
 from llrnb.rank.exact import by_neuron, exact_rank
-from llrnb.rank.numerical import matrix_rank
+from llrnb.rank.singular import matrix_rank
+from llrnb.streams import rng
 
 _UNIT = 2.0**-53  # the relative error of one rounding
 # Covers the roundings made in computing a bound itself: sums of up to 10^8 nonnegative numbers.
@@ -76,8 +78,7 @@ def certify_rank(net: TanhNetwork, params: Params) -> Certificate:
     samples = upper + upper // 8 + 16
     if samples * net.parameter_count > _MOST_ENTRIES:
         return _unproved(net, upper)
-    stream = torch.Generator().manual_seed(0)
-    inputs = torch.randn(samples, net.input_dim, generator=stream, dtype=torch.float64)
+    inputs = torch.from_numpy(rng("generic inputs").standard_normal((samples, net.input_dim)))
     with np.errstate(over="ignore", invalid="ignore"):
         tangent, error = enclosed_tangent(net, params, inputs)
     if not np.isfinite(tangent).all():
@@ -135,6 +136,12 @@ def nonsingularity_bound(matrix: Matrix, error: Matrix | float = 0.0) -> float:
     >>> nonsingularity_bound(np.eye(3)) < 1e-14, nonsingularity_bound(np.ones((2, 2))) < 1
     (True, False)
     """
+    matrix = checks.data(matrix, "matrix", finite=False).numpy()
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a bound needs a square matrix, got shape {matrix.shape}")
+    error = checks.data(error, "error", finite=False).numpy()
+    if error.shape not in ((), matrix.shape) or (error < 0).any():
+        raise ValueError(f"a bound needs errors >= 0, one or each, got {checks.came(error)}")
     error = np.broadcast_to(error, matrix.shape)
     for axis in (0, 1):
         exponent = -np.frexp(np.abs(matrix).max(axis, keepdims=True, initial=0.0))[1]

@@ -1,6 +1,7 @@
 """Fitting the target in its own tangent plane: local linear recovery, measured."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -8,8 +9,13 @@ from torch import Tensor
 
 from llrnb.networks import Params
 from llrnb.rank.checks import double, double_params
-from llrnb.rank.numerical import NumericalRank, generic_inputs, matrix_rank
-from llrnb.rank.tangent import Model, tangent_matrix
+from llrnb.rank.doubts import coarse, out_of_scale, underived, unseen
+from llrnb.rank.numerical import generic_inputs
+from llrnb.rank.rounding import EPS, last_digits, measured
+from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
+from llrnb.rank.tangent import Model
+
+FitVerdict = Literal["recovers", "does not", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,12 @@ class LocalLinearFit:
         samples: number of inputs that were fitted.
         empirical: rank of the tangent matrix at the inputs that were fitted.
         joint: rank of the tangent matrix at these and the test inputs.
+        verdict: "recovers", if every minimiser equals the target at the test inputs too (Lemma 7);
+            "does not"; or "undecided".
+        reason: of the verdict, in words.
+
+    A minimiser departs from the target by a tangent function that vanishes on the fitted inputs.
+    All of these vanish on the test inputs as well if and only if these do not raise the rank.
     """
 
     params: Params
@@ -30,16 +42,13 @@ class LocalLinearFit:
     samples: int
     empirical: NumericalRank
     joint: NumericalRank
+    verdict: FitVerdict
+    reason: str
 
     @property
     def recovers(self) -> bool:
-        """Whether every minimiser equals the target at the test inputs too (Lemma 7).
-
-        A minimiser departs from the target by a tangent function that vanishes on the fitted
-        inputs. All of these vanish on the test inputs as well if and only if these do not raise
-        the rank.
-        """
-        return self.joint.rank == self.empirical.rank
+        """Whether the verdict is "recovers"; False also where it is undecided."""
+        return self.verdict == "recovers"
 
 
 def local_linear_fit(
@@ -71,18 +80,45 @@ def local_linear_fit(
     >>> [local_linear_fit(target.net, target.params, draw(target, n)[0]).recovers for n in (2, 3)]
     [False, True]
     """
-    params = double_params(params)
-    tangent = tangent_matrix(model, params, inputs)
-    if test_inputs is None:
+    stored, given = params, inputs
+    params, inputs = double_params(params), double(inputs, "inputs")
+    drawn = test_inputs is None
+    if not inputs.ndim or not len(inputs):
+        raise ValueError(f"a fit needs at least 1 input, got shape {tuple(inputs.shape)}")
+    if drawn:
         test_inputs = generic_inputs(model, params, tuple(inputs.shape[1:]))
-    test_tangent = tangent_matrix(model, params, test_inputs)
+    others = double(test_inputs, "test_inputs")
+    if not others.ndim or not len(others) or others.shape[1:] != inputs.shape[1:]:
+        raise ValueError(
+            f"a fit needs test inputs like its inputs, of shape {tuple(inputs.shape[1:])}, "
+            f"got {tuple(others.shape)}"
+        )
+    points = torch.cat([inputs, others])
+    both, errors = measured(model, params, points)
+    tangent, test_tangent = both[: len(inputs)], both[len(inputs) :]
     flat = torch.cat([value.flatten() for value in params.values()])
     rows = _row_space(tangent)
     solution = rows.mT @ (rows @ flat)
-    target = torch.vmap(model, in_dims=(None, 0))(params, double(test_inputs, "test_inputs"))
+    target = torch.vmap(model, in_dims=(None, 0))(params, points[len(inputs) :])
     departure = test_tangent @ (solution - flat)
     error = float(departure.norm() / target.norm()) if departure.any() else 0.0
     parts = solution.split([value.numel() for value in params.values()])
+    empirical = matrix_rank(tangent, errors[:, : len(inputs)])
+    joint = matrix_rank(both, errors)
+    digits = last_digits(model, stored, [given, test_inputs], both)
+    if digits is not None:
+        empirical = within_digits(empirical, tangent, digits[:, : len(inputs)])
+        joint = within_digits(joint, both, digits)
+    verdict, reason = _compared(empirical, joint, len(inputs.unique(dim=0)), len(flat))
+    doubt = coarse(both, errors) or underived(model, params, points, both)
+    if not doubt and verdict == "does not" and empirical.rank < len(inputs):
+        doubt = out_of_scale(model, params, inputs, empirical)
+    if not doubt and verdict == "recovers" and joint.rank < len(flat):
+        doubt = out_of_scale(model, params, points, joint)
+        if drawn:
+            doubt = doubt or unseen(model, params, points, both, errors, joint)
+    if doubt:
+        verdict, reason = "undecided", doubt[1]
     return LocalLinearFit(
         params={
             name: part.view_as(value)
@@ -90,9 +126,23 @@ def local_linear_fit(
         },
         error=error,
         samples=len(tangent),
-        empirical=matrix_rank(tangent),
-        joint=matrix_rank(torch.cat([tangent, test_tangent])),
+        empirical=empirical,
+        joint=joint,
+        verdict=verdict,
+        reason=reason,
     )
+
+
+def _compared(
+    empirical: NumericalRank, joint: NumericalRank, distinct: int, parameters: int
+) -> tuple[FitVerdict, str]:
+    """Whether two ranks are the same, each between what is clear of rounding and what can be."""
+    most = empirical.rank if empirical.convincing else distinct
+    if joint.at_least > most:
+        return "does not", f"other inputs raise the rank from {most} to {joint.at_least}"
+    if empirical.at_least == (joint.rank if joint.convincing else parameters):
+        return "recovers", f"other inputs leave the rank at {empirical.at_least}"
+    return "undecided", (empirical if joint.convincing else joint).reason
 
 
 def _row_space(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "rank column"]:
@@ -101,4 +151,4 @@ def _row_space(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "rank colum
     _, values, basis = torch.linalg.svd(
         matrix / torch.where(length > 0, length, 1.0), full_matrices=False
     )
-    return basis[values > max(matrix.shape) * torch.finfo(torch.float64).eps * values[0]]
+    return basis[values > max(matrix.shape) * EPS * values[0]]

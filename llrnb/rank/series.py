@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params
 from llrnb.rank.checks import double_params
 from llrnb.rank.compiled import rank_modulo
 from llrnb.rank.modular import _odd_parts, _prime
+from llrnb.streams import rng
 
 Series = Int[np.ndarray, "order neuron line"]  # coefficients of s^0, s^1, … on each line
 _PRIME = _prime(1)
@@ -40,15 +42,17 @@ def series_rank(net: DeepNetwork, params: Params, order: int = 40) -> int:
     (27, 27)
     """
     params = double_params(params)
-    net.check(params)
+    checks.instance(net, DeepNetwork, "net").check(params)
+    order = checks.count(order, "order", least=2)
     if net.activation is not torch.tanh:
         raise ValueError(f"the series are those of tanh, got {net.activation}")
     if any(value.any() for name, value in params.items() if name.startswith("b")):
         raise ValueError("the series need biases that are 0")
     weights = [_residues(params[f"w{layer}"].numpy()) for layer in range(1, net.layers + 1)]
     lines = net.parameter_count if net.input_dim > 1 else 1
+    checks.room("the series", order, max(net.widths) * net.parameter_count, lines)
     inputs = np.zeros((order, net.input_dim, lines), dtype=np.int64)
-    inputs[1] = np.random.default_rng(0).integers(1, 1000, (net.input_dim, lines))
+    inputs[1] = rng("lines of series").integers(1, 1000, (net.input_dim, lines))
     tangent = _tangent_series(net, weights, inputs)
     return rank_modulo(tangent.reshape(len(tangent), -1), _PRIME)
 

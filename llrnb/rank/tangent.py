@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.checks import double, double_params
 from llrnb.rank.compiled import fill_tangent
@@ -39,6 +40,7 @@ def tangent_matrix(
     ...                torch.tensor([[3.0, 4.0]]))
     tensor([[3., 4.]], dtype=torch.float64)
     """
+    checks.function(model, "model")
     params, inputs = double_params(params), double(inputs, "inputs")
     if not inputs.ndim or not len(inputs):
         raise ValueError(

@@ -11,11 +11,14 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linprog, nnls
 
-from llrnb.relu.planted import Planted, one_of
+from llrnb import checks
+from llrnb.relu.half_spaces import has_all_ones
+from llrnb.relu.planted import Planted, one_of, responses
+from llrnb.streams import rng
 
 Network = Literal["plain", "skip", "normalised"]
+_MOST_SAMPLES = 10**4  # of a probability: its terms are as long integers
 MADE_FOR = {"plain": "relu", "skip": "linear", "normalised": "normalised"}
 
 
@@ -43,8 +46,13 @@ def sample_patterns(
     (array([[False,  True],
            [ True, False]]), array([0, 1]))
     """
+    inputs = checks.array(inputs, "inputs", None, None)
+    count = checks.count(count, "count", least=0)
+    checks.instance(rng, np.random.Generator, "rng")
+    checks.room("the patterns", count, max(inputs.shape))
     planted = np.empty((inputs.shape[1], 0)) if include is None else include
-    if count < 0 or count + planted.shape[1] < 1:
+    planted = checks.data(planted, "include").numpy()
+    if count + planted.shape[1] < 1:
         raise ValueError(f"patterns need at least 1 direction, got {count}")
     directions = np.hstack([planted, rng.standard_normal((inputs.shape[1], count))])
     drawn = inputs @ directions >= 0
@@ -52,52 +60,6 @@ def sample_patterns(
     place = [number.setdefault(key.tobytes(), len(number)) for key in np.packbits(drawn.T, axis=1)]
     _, first = np.unique(place, return_index=True)
     return drawn[:, first], np.array(place[: planted.shape[1]], dtype=int)
-
-
-def has_all_ones(inputs: Float[np.ndarray, "sample input"]) -> bool:
-    """Whether a direction u has X u >= 0, X u != 0: whether all samples lie in a half space.
-
-    Decided by Gordan's alternative: the point of the convex hull of the samples next to 0, found
-    by nonnegative least squares, is either such a u with X u > 0, or the hull contains 0 and, if
-    the samples that combine to 0 span the space, there is no u. Else (samples in special position)
-    a linear program decides: max 1'Xu subject to 0 <= X u <= 1.
-
-    >>> has_all_ones(np.array([[1.0, 0.0], [0.0, 1.0]]))
-    True
-    >>> has_all_ones(np.array([[1.0, 0.0], [-1.0, 1.0], [-1.0, -1.0]]))
-    False
-    """
-    samples, dim = inputs.shape
-    if samples <= dim and np.linalg.matrix_rank(inputs) == samples:
-        return True
-    scaled = inputs / max(np.abs(inputs).max(), np.finfo(float).tiny)
-    hull = np.vstack([scaled.T, np.ones(samples)])
-    origin = np.eye(dim + 1)[-1]
-    try:
-        share, residual = nnls(hull, origin)
-    except RuntimeError:  # the iteration limit
-        return _half_space(scaled)
-    if residual > 1e-10:
-        direction = (hull @ share - origin)[:-1]
-        if (scaled @ direction).min() > 0:
-            return True
-    elif np.linalg.matrix_rank(scaled[share > 0]) == dim:
-        return False
-    return _half_space(scaled)
-
-
-def _half_space(inputs: Float[np.ndarray, "sample input"]) -> bool:
-    """The linear program max 1'Xu, 0 <= X u <= 1 has a positive optimum."""
-    samples = len(inputs)
-    solved = linprog(
-        -inputs.sum(axis=0),
-        A_ub=np.vstack([inputs, -inputs]),
-        b_ub=np.concatenate([np.ones(samples), np.zeros(samples)]),
-        bounds=(None, None),
-        method="highs",
-    )
-    # Scaled up, any solution reaches X u = 1 in some sample.
-    return solved.status == 0 and -solved.fun > 0.5
 
 
 def cover_probability(samples: int, dim: int) -> float:
@@ -111,9 +73,8 @@ def cover_probability(samples: int, dim: int) -> float:
     >>> cover_probability(20, 10)
     0.5
     """
-    if samples < 1 or dim < 1:
-        raise ValueError(f"the probability needs 1 sample and 1 input, got {samples} and {dim}")
-    samples, dim = int(samples), int(dim)  # NumPy's integers would overflow
+    samples = checks.count(samples, "samples", most=_MOST_SAMPLES)
+    dim = checks.count(dim, "dim")
     return pattern_count(samples, dim) / 2**samples
 
 
@@ -140,6 +101,10 @@ class Problem:
             carries the planted weights. Where two neurons share a pattern the programs have one
             group for both, and the planted weights cannot be recovered as posed.
         all_ones: whether the pattern with every sample active exists.
+
+    Raises:
+        ValueError: a planted neuron, or a sum of linear ones, of weights 0, or a normalised neuron
+            that is active on no sample: nothing of them is there to be recovered.
     """
 
     planted: Planted
@@ -147,6 +112,20 @@ class Problem:
     patterns: Bool[np.ndarray, "sample pattern"]
     support: tuple[int, ...]
     all_ones: bool
+
+    def __post_init__(self) -> None:
+        weights = self.planted.weights
+        if self.network == "skip":
+            weights = weights.sum(axis=1, keepdims=True)
+        if not weights.any(axis=0).all():
+            what = "linear model" if self.network == "skip" else "neuron"
+            raise ValueError(f"a planted {what} needs weights that are not 0")
+        silent = ~(responses(self.planted.inputs, weights, "relu") > 0).any(axis=0)
+        if self.network == "normalised" and silent.any():
+            raise ValueError(
+                "a normalised neuron needs a sample that it is active on, "
+                f"number {int(silent.argmax())} has none"
+            )
 
     @property
     def shared(self) -> bool:
@@ -171,6 +150,9 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
             for "normalised", or more planted neurons than there are patterns.
     """
     one_of(Network, "network", network)
+    checks.instance(planted, Planted, "planted")
+    patterns = None if patterns is None else checks.count(patterns, "patterns")
+    seed = checks.seed(seed)
     samples, dim = planted.samples, planted.dim
     if planted.labels != MADE_FOR[network]:
         raise ValueError(
@@ -184,13 +166,12 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
             f"{samples} samples of {dim} inputs have at most {cones} patterns, one for each "
             f"planted neuron, got {planted.neurons} neurons"
         )
-    rng = np.random.default_rng([samples, dim, seed, 1])
+    stream = rng("sampled patterns", samples=samples, inputs=dim, seed=seed)
     include = None if network == "skip" else planted.weights
     count = max(samples, 50) if patterns is None else patterns
-    drawn, support = sample_patterns(planted.inputs, count, rng, include)
+    drawn, support = sample_patterns(planted.inputs, count, stream, include)
     uniform = drawn.all(axis=0)
-    # A direction whose pattern is empty, turned round, has the all-ones pattern.
-    all_ones = bool(uniform.any() or not drawn.any(axis=0).all() or has_all_ones(planted.inputs))
+    all_ones = bool(uniform.any() or has_all_ones(planted.inputs))
     if all_ones and not uniform.any():
         drawn = np.hstack([drawn, np.ones((samples, 1), dtype=bool)])
     return Problem(planted, network, drawn, tuple(support.tolist()), all_ones)

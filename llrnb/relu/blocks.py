@@ -5,16 +5,20 @@ with every sample active, and for "normalised" ones an orthonormal basis U_j of 
 Any such basis gives the same program; here W_j = R_j^-1 of a QR decomposition D_j X = U_j R_j.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpotrf, dtrtri
 
 from llrnb.relu.arrangements import Problem
 
 Weights = Float[np.ndarray, "input block"]
-ILL_CONDITIONED = 1e-3  # A Cholesky factor with a smaller ratio of pivots gives way to an SVD.
+ILL_CONDITIONED = 1e-3  # A Cholesky factor with a smaller ratio of pivots gives way to an SVD,
+NOT_WELL = 0.1  # and with a smaller ratio than this is followed by a second one.
+PIVOT = 1e-7  # A Cholesky factor of A A^T with a smaller ratio of pivots gives way to an inverse.
 
 
 @dataclass(frozen=True)
@@ -157,10 +161,34 @@ def orthonormal_factor(
         upper, failed = dpotrf(rows.T @ rows)
         pivots = np.diag(upper)
         if not failed and pivots.min() > ILL_CONDITIONED * pivots.max():
-            return dtrtri(upper, overwrite_c=1)[0]
+            factor = dtrtri(upper)[0]
+            if pivots.min() > NOT_WELL * pivots.max():
+                return factor
+            basis = rows @ factor  # orthonormal up to rounding times the squared condition
+            return factor @ dtrtri(dpotrf(basis.T @ basis)[0])[0]
     factor = np.zeros((dim, dim))
     if count:
         _, sizes, right = np.linalg.svd(rows, full_matrices=False)
         rank = int((sizes > sizes[0] * max(rows.shape) * np.finfo(float).eps).sum())
         factor[:, :rank] = right[:rank].T / sizes[:rank]
     return factor
+
+
+def column_norms(weights: Float[np.ndarray, "input group"]) -> Float[np.ndarray, " group"]:
+    """||w_j|| of every column."""
+    return np.sqrt(np.einsum("ij,ij->j", weights, weights))
+
+
+def symmetric_solver(
+    matrix: Float[np.ndarray, "sample sample"],
+) -> Callable[[Float[np.ndarray, " sample"]], Float[np.ndarray, " sample"]]:
+    """Solve with a positive matrix many times; a singular one by its pseudo-inverse."""
+    try:
+        factor = cho_factor(matrix, check_finite=False)
+        pivots = np.diag(factor[0])
+        if pivots.min() > PIVOT * pivots.max():
+            return lambda right: cho_solve(factor, right, check_finite=False)
+    except LinAlgError:
+        pass
+    inverse = np.linalg.pinv(matrix, rcond=PIVOT**2, hermitian=True)
+    return lambda right: inverse @ right

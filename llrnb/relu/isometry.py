@@ -17,10 +17,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import qr, solve_triangular
 
+from llrnb import checks
 from llrnb.relu.arrangements import Problem
-from llrnb.relu.blocks import Blocks, blocks
+from llrnb.relu.blocks import Blocks, blocks, column_norms
+from llrnb.relu.duality import in_units
 
 MISFIT = 1e-8  # how far A_s^T λ may be off ŵ_s
+INDEPENDENT, DEPENDENT = 1e-9, 1e-12  # Outputs whose least singular value is in between: unknown.
+TINY = np.finfo(float).tiny
 STRICT = 1e-9  # Norms this close to 1 are 1, up to round-off: a tie, which certifies nothing.
 
 
@@ -33,16 +37,24 @@ class Isometry:
             of them is the planted block again.
         valid: whether λ exists: A_s^T λ = ŵ_s to 1e-8. Else the value means nothing.
         condition: its name in the paper, "NIC-L", "NIC-1", "NIC-k", "NNIC-1" or "NNIC-k".
+        independent: whether the planted neurons' outputs are linearly independent. Else other
+            weights give the same outputs at the same cost, with or without λ.
+        rounding: what rounding may add to the value.
     """
 
     value: float
     valid: bool
     condition: str
+    independent: bool = True
+    rounding: float = 0.0
 
     @property
     def holds(self) -> bool:
-        """Whether the condition certifies recovery: valid, and the value is less than 1."""
-        return self.valid and self.value < 1 - STRICT
+        """Whether the condition certifies recovery.
+
+        It is valid, the outputs are independent, and the value is less than 1 beyond rounding.
+        """
+        return bool(self.valid and self.independent and self.value + self.rounding < 1 - STRICT)
 
 
 def isometry(problem: Problem) -> Isometry:
@@ -65,9 +77,10 @@ def isometry(problem: Problem) -> Isometry:
     >>> isometry(problem).condition
     'NIC-L'
     """
-    parts = blocks(problem)
+    parts = blocks(in_units(checks.instance(problem, Problem, "problem"))[0])
     dual = least_certificate(parts)
-    return Isometry(*certificate(parts, dual), _name(problem))
+    value, valid = certificate(parts, dual)
+    return Isometry(value, valid, _name(problem), bool(independent(parts)), _slack(parts, dual))
 
 
 def directions(parts: Blocks) -> Float[np.ndarray, "input neuron"]:
@@ -99,6 +112,43 @@ def certificate(parts: Blocks, dual: Float[np.ndarray, " sample"]) -> tuple[floa
     again = (parts.masks[:, :, None] == parts.masks[:, None, support]).all(axis=0).any(axis=1)
     sizes[again] = 1.0
     return float(sizes[other].max(initial=0.0)), bool(misfit < MISFIT)
+
+
+def independent(parts: Blocks) -> bool | None:
+    """Whether the planted neurons' outputs are linearly independent; None if they nearly are not.
+
+    They are if their least singular value, every neuron at length 1, is above 1e-9 of the largest.
+    They are not, up to rounding, if it is below 1e-12 although every output counts by the terms of
+    its sum, so that rounding is alike in all.
+    """
+    planted = zip(parts.support, parts.target.T, strict=True)
+    outputs = np.column_stack([parts.block(j) @ weights for j, weights in planted])
+    weights = np.abs(parts.to_inputs(parts.planted())[:, list(parts.support)])
+    terms = (np.abs(parts.inputs) @ (weights / np.maximum(weights.max(axis=0), TINY))).sum(axis=1)
+    even = outputs / np.where(terms > 0, terms, 1)[:, None]
+    if _spread(even) < DEPENDENT:
+        return False
+    return True if min(_spread(outputs), _spread(even)) > INDEPENDENT else None
+
+
+def _spread(outputs: Float[np.ndarray, "sample neuron"]) -> float:
+    """The least singular value, over the largest, of columns at length 1."""
+    if outputs.shape[1] > len(outputs):
+        return 0.0
+    norms = column_norms(outputs)
+    sizes = np.linalg.svd(outputs / np.where(norms > 0, norms, 1), compute_uv=False)
+    return float(sizes[-1] / sizes[0]) if sizes[0] > 0 else 0.0
+
+
+def _slack(parts: Blocks, dual: Float[np.ndarray, " sample"]) -> float:
+    """How much ||A_j^T λ|| may change on the way to the nearest λ with A_s^T λ = ŵ_s exactly."""
+    planted = parts.planted_blocks()
+    misfit = np.linalg.norm(planted.T @ dual - directions(parts).T.ravel())
+    sizes = np.linalg.svd(planted, compute_uv=False)
+    least = sizes[sizes > sizes[0] * max(planted.shape) * 4 * np.finfo(float).eps][-1]
+    return float(misfit / least) * (
+        1.0 if parts.factors is not None else np.linalg.norm(parts.inputs)
+    )
 
 
 def _name(problem: Problem) -> str:

@@ -15,6 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import log_ndtr
 
+from llrnb import checks
+from llrnb.streams import rng
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -35,14 +38,19 @@ class Mixture:
     samples: int = 100
 
     def __post_init__(self) -> None:
+        checks.settle(
+            self,
+            means=checks.array(self.means, "means", None, 2),
+            precision=checks.real(self.precision, "precision", above=0),
+            samples=checks.count(self.samples, "samples"),
+        )
         lengths = np.linalg.norm(self.means, axis=0)
-        if self.means.shape[1] != 2 or not np.allclose(lengths, 1):
+        if not np.allclose(lengths, 1):
             raise ValueError(f"a mixture needs 2 unit means, got columns of lengths {lengths}")
         if np.allclose(self.means[:, 0], self.means[:, 1]):
             raise ValueError("a mixture needs 2 different means, got the same twice")
-        if not self.precision > 0:
-            raise ValueError(f"a mixture needs a positive precision, got {self.precision}")
-        if self.samples < 2 or self.samples % 2:
+        checks.room("a mixture", self.samples, len(self.means))
+        if self.samples % 2:
             raise ValueError(f"two clusters need an even number of samples, got {self.samples}")
 
     @property
@@ -58,13 +66,13 @@ class Mixture:
     def draw(self, seed: int = 0) -> Float[np.ndarray, "sample input"]:
         """Samples: the first half around μ_1, the second around μ_2."""
         dim = self.means.shape[0]
-        noise = np.random.default_rng([self.samples, dim, seed]).standard_normal(
-            (self.samples, dim)
-        )
+        stream = rng("mixture noise", samples=self.samples, inputs=dim, seed=checks.seed(seed))
+        noise = stream.standard_normal((self.samples, dim))
         return np.repeat(self.means.T, self.samples // 2, axis=0) + noise / self.precision
 
     def separated(self, inputs: Float[np.ndarray, "sample input"]) -> bool:
         """Whether u has exactly the first half of the samples in its half space."""
+        inputs = checks.array(inputs, "inputs", self.samples, len(self.means))
         pattern = inputs @ (self.means[:, 0] - self.means[:, 1]) >= 0
         return bool((pattern == self.labels).all())
 
@@ -80,9 +88,9 @@ def unit_means(dim: int, seed: int = 0) -> Float[np.ndarray, "input 2"]:
     Raises:
         ValueError: fewer than 2 inputs, where the means may coincide.
     """
-    if dim < 2:
-        raise ValueError(f"two random means need at least 2 inputs, got {dim}")
-    means = np.random.default_rng([dim, seed]).standard_normal((dim, 2))
+    dim = checks.count(dim, "dim", least=2)
+    checks.room("two means", dim, 2)
+    means = rng("mixture means", inputs=dim, seed=checks.seed(seed)).standard_normal((dim, 2))
     return means / np.linalg.norm(means, axis=0)
 
 
@@ -132,8 +140,9 @@ def separation(
     >>> separation(20, 50.0, trials=5).simulated
     1.0
     """
-    if trials < 1:
-        raise ValueError(f"a simulation needs at least 1 trial, got {trials}")
+    trials, seed = checks.count(trials, "trials"), checks.seed(seed)
+    fixed_means = checks.flag(fixed_means, "fixed_means")
+    checks.room("the means", trials, 2, checks.count(dim, "dim", least=2))
     numbers = [seed * trials + trial for trial in range(trials)]
     mixtures = [
         Mixture(unit_means(dim, seed if fixed_means else number), precision, samples)

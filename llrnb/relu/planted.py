@@ -11,27 +11,20 @@ with noise z_i ~ N(0, σ²/n), so that ||z|| is about σ.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+
+from llrnb import checks
+from llrnb.checks import one_of
+from llrnb.streams import rng
 
 Data = Literal["gaussian", "cubic", "whitened", "cubic whitened"]
 Weights = Literal["random", "smallest singular", "axes", "opposite"]
 Labels = Literal["linear", "relu", "normalised"]
 
 VANISHING = 1e-10  # A normalised neuron with shorter outputs is drawn again.
-
-
-def one_of(words: object, name: str, word: str) -> str:
-    """The word, if it is one of the literal type's.
-
-    Raises:
-        ValueError: another word.
-    """
-    if word not in get_args(words):
-        raise ValueError(f"{name} needs one of {', '.join(get_args(words))}, got {word!r}")
-    return word
 
 
 def data_matrix(
@@ -57,8 +50,9 @@ def data_matrix(
     True
     """
     one_of(Data, "kind of data", kind)
-    if samples < 1 or dim < 1:
-        raise ValueError(f"data need at least 1 sample and 1 input, got {samples} and {dim}")
+    samples, dim = checks.count(samples, "samples"), checks.count(dim, "dim")
+    checks.room("a data matrix", samples, dim)
+    checks.instance(rng, np.random.Generator, "rng")
     matrix = rng.standard_normal((samples, dim)) / np.sqrt(samples)
     if "cubic" in kind:
         matrix = matrix**3
@@ -94,7 +88,10 @@ def planted_weights(
     [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
     """
     one_of(Weights, "kind of weights", kind)
+    inputs, neurons = checks.array(inputs, "inputs", None, None), checks.count(neurons, "neurons")
+    checks.instance(rng, np.random.Generator, "rng")
     samples, dim = inputs.shape
+    checks.room("the weights", dim, neurons)
     most = {"smallest singular": min(samples, dim), "axes": dim, "opposite": 2}.get(kind, neurons)
     if neurons < 1 or neurons > most or (kind == "opposite" and neurons != 2):
         needed = "2" if kind == "opposite" else f"1 to {most}" if neurons > 1 else "at least 1"
@@ -124,7 +121,10 @@ def responses(
     active = np.maximum(linear, 0)
     if labels == "relu":
         return active
-    return active / np.maximum(np.linalg.norm(active, axis=0), VANISHING)
+    _, exponents = np.frexp(active.max(axis=0, initial=0))
+    active = np.ldexp(active, -exponents)  # exactly, so that no square under- or overflows
+    sizes = np.linalg.norm(active, axis=0)
+    return active / np.where(sizes > 0, sizes, 1)
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,17 @@ class Planted:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        one_of(Labels, "labels", self.labels)
-        for name in ("inputs", "weights", "outputs"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"planted {name} need finite numbers, got NaN or infinity")
+        inputs = checks.array(self.inputs, "inputs", None, None)
+        checks.settle(
+            self,
+            inputs=inputs,
+            weights=checks.array(self.weights, "weights", inputs.shape[1], None),
+            outputs=checks.array(self.outputs, "outputs", len(inputs)),
+            labels=one_of(Labels, "labels", self.labels),
+            noise=checks.real(self.noise, "noise", least=0),
+        )
         if self.inputs.size > 1 and np.ptp(self.inputs) == 0:
             raise ValueError(f"data need more than one value, got only {self.inputs.flat[0]}")
-        if not self.noise >= 0:
-            raise ValueError(f"noise needs a standard deviation of at least 0, got {self.noise}")
 
     @property
     def samples(self) -> int:
@@ -176,6 +179,7 @@ class Planted:
 
     def __call__(self, inputs: Float[np.ndarray, "fresh input"]) -> Float[np.ndarray, " fresh"]:
         """The outputs at other inputs, without noise; "normalised" ones over these inputs."""
+        inputs = checks.array(inputs, "inputs", None, self.dim)
         return responses(inputs, self.weights, self.labels).sum(axis=1)
 
 
@@ -190,11 +194,11 @@ def plant(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Planted:
-    """Draw a planted problem: X, then w, then the noise, from a stream of its own.
+    """Draw a planted problem: X, w and the noise, each from a stream of its own.
 
-    The stream is keyed by n, d and the seed: an instance does not depend on which others are drawn,
-    and the same data carry every kind of label. Normalised labels are drawn again where a neuron is
-    nowhere active.
+    The streams are keyed by n, d and the seed: an instance does not depend on which others are
+    drawn, and the same data carry every kind of label. Normalised labels are drawn again where a
+    neuron is nowhere active.
 
     Args:
         samples: n.
@@ -214,17 +218,18 @@ def plant(
     True
     """
     one_of(Labels, "labels", labels)
-    if not noise >= 0:
-        raise ValueError(f"noise needs a standard deviation of at least 0, got {noise}")
-    rng = np.random.default_rng([samples, dim, seed])
+    samples, dim = checks.count(samples, "samples"), checks.count(dim, "dim")
+    noise = checks.real(noise, "noise", least=0)
+    key = {"samples": samples, "inputs": dim, "seed": checks.seed(seed)}
+    of_inputs, of_weights = rng("planted inputs", **key), rng("planted weights", **key)
     for _ in range(1000):
-        inputs = data_matrix(samples, dim, data, rng)
-        planted = planted_weights(inputs, neurons, weights, rng)
+        inputs = data_matrix(samples, dim, data, of_inputs)
+        planted = planted_weights(inputs, neurons, weights, of_weights)
         norms = np.linalg.norm(np.maximum(inputs @ planted, 0), axis=0)
         if labels != "normalised" or norms.min() > VANISHING:
             break
     else:
         raise ValueError(f"{neurons} neurons active on {samples} samples were not drawn in 1000")
     clean = responses(inputs, planted, labels).sum(axis=1)
-    deviations = rng.standard_normal(samples) / np.sqrt(samples)
+    deviations = rng("planted noise", **key).standard_normal(samples) / np.sqrt(samples)
     return Planted(inputs, planted, clean + noise * deviations, labels, noise)

@@ -12,13 +12,15 @@ depends on the inputs beside it. Other activations may take the place of the ReL
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, pi, sqrt
+from math import inf, pi, sqrt
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
+from llrnb.streams import rng
 from llrnb.training import check_device, progress
 from llrnb.training.optimizers import GradientDescent, check_bounds
 from llrnb.training.outcome import History
@@ -53,8 +55,7 @@ class AdamW:
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
-        check_bounds(self, beta1=(0, 1), beta2=(0, 1), weight_decay=(0, float("inf")))
-        check_bounds(self, epsilon=(0, float("inf")))
+        check_bounds(self, beta1=1, beta2=1, epsilon=inf, weight_decay=inf)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class SignDescent:
     weight_decay: float = 1e-6
 
     def __post_init__(self) -> None:
-        check_bounds(self, epsilon=(0, float("inf")), weight_decay=(0, float("inf")))
+        check_bounds(self, epsilon=inf, weight_decay=inf)
 
 
 Optimizer = GradientDescent | AdamW | SignDescent
@@ -136,22 +137,17 @@ def train_relu(
             match, a width below 1, a learning rate that is not positive.
         RuntimeError: a GPU was asked for and there is none.
     """
+    seeds = checks.many(checks.seed, seeds, "seeds")
     inputs, outputs = _checked_data(inputs, outputs, nets=len(seeds))
-    width = inputs.shape[-2] + 1 if width is None else width
-    record_at = tuple(record_at)
-    _check_word("activation", activation, _ACTIVATIONS)
-    _check_word("precision", precision, _PRECISIONS)
+    width = inputs.shape[-2] + 1 if width is None else checks.count(width, "width")
+    checks.one_of(_ACTIVATIONS, "activation", activation)
+    checks.one_of(_PRECISIONS, "precision", precision)
     check_device(device)
-    if not isinstance(optimizer, Optimizer):
-        raise ValueError(
-            f"training needs GradientDescent, AdamW or SignDescent, got the optimizer {optimizer}"
-        )
-    if not (isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"the learning rate needs to be positive and finite, got {learning_rate}")
-    if steps < 1:
-        raise ValueError(f"training needs at least 1 step, got {steps}")
-    if any(not 0 <= step <= steps for step in record_at):
-        raise ValueError(f"record_at needs steps in 0..{steps}, got {record_at}")
+    checks.instance(optimizer, Optimizer, "optimizer")
+    learning_rate = checks.real(learning_rate, "learning_rate", above=0)
+    steps = checks.count(steps, "steps")
+    record_at = checks.many(checks.count, record_at, "record_at", fewest=0, least=0, most=steps)
+    checks.room("the history", 1 + len(record_at), len(seeds), width, inputs.shape[-1])
 
     initial = [initial_relu(network, inputs.shape[-1], width, seed=seed) for seed in seeds]
     task = {"rate": learning_rate, "steps": steps, "optimizer": optimizer, "record_at": record_at}
@@ -172,7 +168,7 @@ def train_relu(
 def initial_relu(
     network: str, input_dim: int, width: int, *, seed: int = 0
 ) -> dict[str, Float[Tensor, "..."]]:
-    """Every parameter uniform in ±1/sqrt(fan_in), from a stream keyed by [width, input_dim, seed].
+    """Every parameter uniform in ±1/sqrt(fan_in), from a stream keyed by width, input_dim and seed.
 
     The fan-in is input_dim for `W` and `w0`, width for `alpha`, and 1 for `alpha0`; `gamma` is 1.
     Networks of different kinds start with the same neurons.
@@ -180,18 +176,15 @@ def initial_relu(
     Raises:
         ValueError: an unknown network, or a size below 1.
     """
-    _check_word("network", network, NETWORKS)
-    if min(input_dim, width) < 1:
-        raise ValueError(
-            f"a network needs at least 1 input and a width of at least 1, "
-            f"got {input_dim} inputs and width {width}"
-        )
-    rng = np.random.default_rng([width, input_dim, seed])
+    checks.one_of(NETWORKS, "network", network)
+    input_dim, width = checks.count(input_dim, "input_dim"), checks.count(width, "width")
+    checks.room("a network", input_dim, width)
+    stream = rng("ReLU initial params", width=width, inputs=input_dim, seed=checks.seed(seed))
     drawn = {
-        "W": rng.uniform(-1, 1, (input_dim, width)) / sqrt(input_dim),
-        "alpha": rng.uniform(-1, 1, width) / sqrt(width),
-        "w0": rng.uniform(-1, 1, input_dim) / sqrt(input_dim),
-        "alpha0": np.asarray(rng.uniform(-1, 1)),
+        "W": stream.uniform(-1, 1, (input_dim, width)) / sqrt(input_dim),
+        "alpha": stream.uniform(-1, 1, width) / sqrt(width),
+        "w0": stream.uniform(-1, 1, input_dim) / sqrt(input_dim),
+        "alpha0": np.asarray(stream.uniform(-1, 1)),
         "gamma": np.ones(width),
     }
     return {name: torch.from_numpy(drawn[name]) for name in NETWORKS[network]}
@@ -207,9 +200,8 @@ def predict_relu(
 
     A normalised network normalises over these inputs, not over those it was trained on.
     """
-    _check_word("network", network, NETWORKS)
-    _check_word("activation", activation, _ACTIVATIONS)
-    inputs = inputs.expand(len(params["W"]), *inputs.shape[-2:])
+    checks.one_of(_ACTIVATIONS, "activation", activation)
+    inputs = _seen_by(network, params, inputs, "inputs")
     return _forward(network, params, inputs, activation)[0]
 
 
@@ -277,11 +269,13 @@ def weight_distance(
         planted: the planted neurons as columns, shared or for each network.
         inputs: the train inputs, shared or for each network.
     """
-    _check_word("network", network, NETWORKS)
+    inputs = _seen_by(network, params, inputs, "inputs")
+    planted = _seen_by(network, params, checks.tensor(planted, "planted").mT, "planted").mT
+    for name, values in {"inputs": inputs, "planted": planted}.items():
+        if not values.isfinite().all():  # NaN >= 0 is False, and has a pattern
+            raise ValueError(f"a distance needs finite {name}, got NaN or infinity")
     if network == "skip":
         return (params["alpha0"][:, None] * params["w0"] - planted.sum(dim=-1)).norm(dim=-1)
-    nets = len(params["W"])
-    inputs, planted = (part.expand(nets, *part.shape[-2:]) for part in (inputs, planted))
     vectors, goals = params["W"] * params["alpha"][:, None], planted
     if network == "normalised":  # the vectors D_j X v themselves
         ours, goals = (inputs @ params["W"]).relu(), (inputs @ planted).relu()
@@ -428,10 +422,7 @@ def _same_pattern(inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
 
 def _checked_data(inputs, outputs, *, nets: int) -> tuple[Tensor, Tensor]:
     """The data of every network, as float64 tensors on the CPU."""
-    inputs = torch.as_tensor(inputs, dtype=torch.float64, device="cpu").detach()
-    outputs = torch.as_tensor(outputs, dtype=torch.float64, device="cpu").detach()
-    if not nets:
-        raise ValueError("training needs at least 1 seed, got none")
+    inputs, outputs = checks.data(inputs, "inputs"), checks.data(outputs, "outputs")
     shape = tuple(inputs.shape)
     if inputs.ndim not in (2, 3) or 0 in shape or (inputs.ndim == 3 and shape[0] != nets):
         raise ValueError(
@@ -444,13 +435,21 @@ def _checked_data(inputs, outputs, *, nets: int) -> tuple[Tensor, Tensor]:
             f"training needs outputs of shape ({samples},) or ({nets}, {samples}), "
             f"got {tuple(outputs.shape)}"
         )
-    for name, values in {"inputs": inputs, "outputs": outputs}.items():
-        if not values.isfinite().all():
-            bad = int((~values.isfinite()).sum())
-            raise ValueError(f"training needs finite {name}, got {bad} NaN or infinite values")
     return inputs.expand(nets, *shape[-2:]), outputs.expand(nets, samples)
 
 
-def _check_word(what: str, word: str, words: Mapping) -> None:
-    if word not in words:
-        raise ValueError(f"the {what} needs to be one of {list(words)}, got {word!r}")
+def _seen_by(network: str, params: Params, values: Tensor, name: str) -> Tensor:
+    """What every one of these networks sees, (net, row, input), in their precision."""
+    checks.one_of(NETWORKS, "network", network)
+    weights = checks.mapping(params, "params").get("W")
+    if not isinstance(weights, Tensor) or weights.ndim != 3:
+        came = checks.came(weights)
+        raise ValueError(f"networks need params W of shape (net, input, neuron), got {came}")
+    nets, dim, width = weights.shape
+    shapes = {"W": (dim, width), "alpha": (width,), "w0": (dim,), "alpha0": (), "gamma": (width,)}
+    checks.shapes(params, {part: (nets, *shapes[part]) for part in NETWORKS[network]})
+    values = checks.tensor(values, name).to(weights)
+    *axes, rows, columns = (0, 0, *values.shape) if values.ndim < 2 else values.shape
+    if columns != dim or not rows or axes not in ([], [1], [nets]):
+        raise ValueError(f"a network needs {name} of {dim} inputs, got shape {tuple(values.shape)}")
+    return values.expand(nets, *values.shape[-2:])

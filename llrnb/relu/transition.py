@@ -4,6 +4,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import gammaincc, gammaln
 
+from llrnb import checks
+
+_MOST = 10**4  # planted coordinates: the search goes up by single samples
+
 
 def group_sparse_dimension(active: int, idle: int, dim: int) -> float:
     """Statistical dimension of the descent cone of a sum of norms.
@@ -17,10 +21,8 @@ def group_sparse_dimension(active: int, idle: int, dim: int) -> float:
     Raises:
         ValueError: fewer than one active group or coordinate, or a negative number of idle groups.
     """
-    if active < 1 or idle < 0 or dim < 1:
-        raise ValueError(
-            f"needed are active groups, coordinates and idle >= 0, got {active}, {dim}, {idle}"
-        )
+    active, dim = checks.count(active, "active"), checks.count(dim, "dim")
+    idle = checks.count(idle, "idle", least=0)
 
     def size(t: float) -> float:
         return active * (dim + t**2) + idle * _tail(dim, t)
@@ -37,6 +39,9 @@ def normalised_transition(neurons: int, dim: int) -> int:
     >>> normalised_transition(2, 10)
     50
     """
+    neurons, dim = checks.count(neurons, "neurons"), checks.count(dim, "dim")
+    if neurons * dim > _MOST:
+        raise ValueError(f"a transition needs at most {_MOST} coordinates, got {neurons} x {dim}")
     samples = dim
     while samples < group_sparse_dimension(neurons, max(samples, 50), dim):
         samples += 1

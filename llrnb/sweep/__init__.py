@@ -18,11 +18,25 @@ from llrnb.sweep.driver import (
 from llrnb.sweep.limit import Limit, limit_cell, recovered_shares
 from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
-from llrnb.sweep.recovery import Recovery, best_rate, means, options, train_cell
+from llrnb.sweep.recovery import (
+    CRITERIA,
+    RULES,
+    Recovery,
+    best_rate,
+    looks,
+    means,
+    options,
+    shares_below,
+    train_cell,
+    transition_intervals,
+    transition_points,
+)
 
 __all__ = [
+    "CRITERIA",
     "NOT_RUN",
     "PHYSICS",
+    "RULES",
     "Cell",
     "Limit",
     "PhaseDiagram",
@@ -38,6 +52,7 @@ __all__ = [
     "key_of",
     "launch",
     "limit_cell",
+    "looks",
     "means",
     "on_device",
     "options",
@@ -45,8 +60,11 @@ __all__ = [
     "recovered_shares",
     "run",
     "shares",
+    "shares_below",
     "status",
     "train_cell",
+    "transition_intervals",
+    "transition_points",
 ]
 
 

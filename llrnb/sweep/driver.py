@@ -8,13 +8,18 @@ again: after a crash of anything, the same command goes on.
 import json
 import logging
 import os
+import platform
 import re
 import shutil
+import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +29,10 @@ from llrnb import provenance, store
 from llrnb.sweep.plan import Cell, Job, Preset, jobs, key_of
 
 _PATIENCE = 10.0  # seconds, for a scheduler to answer
-_KERNEL_STARTS = 3  # of a job whose kernel does not come up
+_LATE = 15.0  # seconds, after which a file that another machine wrote is seen on any
+_KERNEL_STARTS = 3  # of a job whose kernel does not come up, or dies
+_EXTRA = ("distributed", "papermill", "ipykernel")
+_LIKELY = "A process that is killed has most likely asked for more memory than there is."
 
 
 class SweepFailed(Exception):
@@ -39,13 +47,15 @@ class Progress:
     running: int
     failed: int
     total: int
+    workers: int
     elapsed: float
     left: float | None  # an estimate; None as long as there is none
 
     def __str__(self) -> str:
         left = "" if self.left is None else f", {_duration(self.left)} left"
+        running = f"{self.running} jobs running" if self.workers else "waiting for workers: none"
         return (
-            f"{self.done} of {self.total} cells done, {self.running} jobs running, "
+            f"{self.done} of {self.total} cells done, {running}, "
             f"{self.failed} cells failed, {_duration(self.elapsed)} so far{left}"
         )
 
@@ -75,8 +85,11 @@ def launch(
     Raises:
         SweepFailed: some cells failed, or the scheduler was lost; the others are stored.
         store.FolderInUse: another process is filling the folder.
+        store.DamagedRows: a row file was altered in the meantime.
         ValueError: an unknown device, no workers, or workers next to a scheduler.
         RuntimeError: a GPU was asked for and there is none.
+        ImportError: the packages of `pip install 'llrnb[sweep]'` are missing.
+        OSError: the folder cannot be used.
     """
     folder = Path(folder).resolve()
     if workers is not None and (scheduler is not None or workers < 1):
@@ -90,8 +103,10 @@ def launch(
                 _failure_path(folder, cell).unlink(missing_ok=True)
         todo = [cell for cell in todo if not failure(folder, cell)]
         if todo:
+            _need_extra()
             with _client(scheduler, workers, device) as client:
                 _Sweep(preset, folder, cells, client, report).run(jobs(todo, preset.along))
+        _tidy(folder, {cell.key for cell in cells} & store.held(folder))
     return collect(preset, folder, device)
 
 
@@ -100,10 +115,11 @@ def collect(preset: Preset, folder: Path | str, device: str = "cpu") -> pd.DataF
 
     Raises:
         SweepFailed: some are missing.
+        store.DamagedRows: a file was altered.
     """
     folder = Path(folder).resolve()
-    cells = on_device(preset, device)
-    missing = [cell for cell in cells if not store.path_of(folder, cell.key).exists()]
+    cells, held = on_device(preset, device), store.held(folder)
+    missing = [cell for cell in cells if cell.key not in held]
     if missing:
         failed = [text for cell in missing if (text := failure(folder, cell))]
         last = f"; the last one ended with:\n{failed[-1].strip()}\n" if failed else ". "
@@ -112,15 +128,22 @@ def collect(preset: Preset, folder: Path | str, device: str = "cpu") -> pd.DataF
             f"failed{last}What is there is kept; the same command goes on with the rest, and with "
             "--retry also with what failed."
         )
-    return pd.concat([store.read(folder, cell.key) for cell in cells], ignore_index=True)
+    tables = store.read_all(folder, [cell.key for cell in cells])
+    named = [rows.assign(**cell.labels) for rows, cell in zip(tables, cells, strict=True)]
+    return pd.concat(named, ignore_index=True)
 
 
 def status(preset: Preset, folder: Path | str, device: str = "cpu") -> dict[str, int]:
-    """How many of a preset's cells are done, failed and missing."""
-    folder, cells = Path(folder).resolve(), on_device(preset, device)
-    done = sum(store.path_of(folder, cell.key).exists() for cell in cells)
-    failed = sum(failure(folder, cell) is not None for cell in cells)
-    return {"done": done, "failed": failed, "missing": len(cells) - done - failed}
+    """How many of a preset's cells are done, failed and missing.
+
+    A cell is done if its row file is whole; a damaged one is missing.
+    """
+    folder = Path(folder).resolve()
+    keys = [cell.key for cell in on_device(preset, device)]  # cells of other labels may share one
+    done = store.valid(folder, keys)
+    noted = {path.stem for path in (folder / "failed").glob("*.txt")} - done
+    states = ["done" if key in done else "failed" if key in noted else "missing" for key in keys]
+    return {state: states.count(state) for state in ("done", "failed", "missing")}
 
 
 def on_device(preset: Preset, device: str) -> list[Cell]:
@@ -146,6 +169,18 @@ def _failure_path(folder: Path, cell: Cell) -> Path:
     return folder / "failed" / f"{cell.key}.txt"
 
 
+def _tidy(folder: Path, done: set[str]) -> None:
+    """Remove what earlier failures left of cells that are done now."""
+    store.tidy(folder, done)
+    shutil.rmtree(folder / "jobs", ignore_errors=True)
+    failed = folder / "failed"
+    for path in [*failed.glob("*.txt"), *failed.glob("*.ipynb")]:
+        if path.stem in done:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # others may have failed
+        failed.rmdir()
+
+
 class _Sweep:
     """One launch, from its first job to its last."""
 
@@ -154,6 +189,8 @@ class _Sweep:
         self.report = report
         self.start = time.monotonic()
         self.failed = 0
+        self.stored: set[str] = set()  # as the workers see it
+        self.unsure: set[str] = set()  # of workers that were killed
         self.before = self._done()
         self.futures: dict = {}
 
@@ -170,7 +207,7 @@ class _Sweep:
             raise SweepFailed(
                 "the scheduler was lost. What is finished is kept; the same command goes on."
             ) from None
-        shutil.rmtree(self.folder / "jobs", ignore_errors=True)
+        self._wait_for_files()
 
     def _settled(self) -> set:
         """The futures that are finished or failed, after a second at the latest."""
@@ -186,24 +223,40 @@ class _Sweep:
         parameters = {**job.parameters, "folder": str(self.folder)}
         # Through JSON, so that a value that papermill would change is refused here.
         parameters = json.loads(json.dumps(parameters, allow_nan=False))
+        keys = [cell.key for cell in job.cells]
         future = self.client.submit(
-            run_notebook, self.preset.notebook, parameters, str(executed), pure=False
+            run_job, self.preset.notebook, parameters, str(executed), keys, pure=False
         )
         self.futures[future] = job
 
     def _settle(self, future, job: Job) -> None:
         """After a job: if a cell failed, note it, and run those that came after it."""
         error = future.exception()  # raises CancelledError if the scheduler was lost
-        left = [cell for cell in job.cells if not store.path_of(self.folder, cell.key).exists()]
-        if error is None and not left:
+        if error is None:
+            stored, text = future.result()
+            self.stored |= stored
+        else:  # whoever could say what is stored is gone
+            stored, text = store.held(self.folder), f"{error}\n{_LIKELY}"
+            self.unsure |= {cell.key for cell in job.cells}
+        left = [cell for cell in job.cells if cell.key not in stored]
+        if not left:  # also if it failed after its last cell, which no row can miss
             return
-        first, *rest = left or [None]
-        if first is None:  # it failed after its last cell, which no row can miss
-            return
+        first, *rest = left
         self.failed += 1
-        self._note_failure(first, str(error or "the notebook ended without writing the rows"), job)
+        self._note_failure(first, text or "the notebook ended without writing the rows", job)
         if rest:
             self._submit(Job(tuple(rest), job.along))
+
+    def _wait_for_files(self) -> None:
+        """What a worker on another machine has written may be seen here some seconds later."""
+        end = time.monotonic() + _LATE
+        while (self.stored | self.unsure) - store.held(self.folder) and time.monotonic() < end:
+            time.sleep(0.2)
+        if missing := self.stored - store.held(self.folder):
+            raise SweepFailed(
+                f"workers say that they have stored {len(missing)} cells whose files are not in "
+                f"{self.folder}: is it the same folder on all machines?"
+            )
 
     def _note_failure(self, cell: Cell, text: str, job: Job) -> None:
         path = _failure_path(self.folder, cell)
@@ -219,7 +272,8 @@ class _Sweep:
             ) from error
 
     def _done(self) -> list[Cell]:
-        return [c for c in self.cells if store.path_of(self.folder, c.key).exists()]
+        held = store.held(self.folder)
+        return [cell for cell in self.cells if cell.key in held]
 
     def _progress(self) -> Progress:
         elapsed, done = time.monotonic() - self.start, self._done()
@@ -227,11 +281,14 @@ class _Sweep:
         new = weight - sum(cell.seconds for cell in self.before)
         rest = sum(cell.seconds for cell in self.cells) - weight
         left = elapsed * rest / new if new else None
-        return Progress(len(done), self._running(), self.failed, len(self.cells), elapsed, left)
+        work = self._work()
+        running, total = sum(map(bool, work.values())), len(self.cells)
+        return Progress(len(done), running, self.failed, total, len(work), elapsed, left)
 
-    def _running(self) -> int:
+    def _work(self) -> dict:
+        """What each worker is doing."""
         try:
-            return sum(map(bool, self.client.processing().values()))
+            return self.client.processing()
         except OSError as error:  # nobody answers
             raise CancelledError(str(error)) from error
 
@@ -241,6 +298,7 @@ def compute_cells(
     cells: Iterable[Mapping],
     folder: Path | str = "",
     device: str = "cpu",
+    labels_of: Callable[[Mapping], dict] = lambda cell: {},
 ) -> pd.DataFrame:
     """What a job's notebook does: the rows of its cells, each stored as soon as it is computed.
 
@@ -249,38 +307,63 @@ def compute_cells(
         cells: their parameters.
         folder: where the rows are stored; what an earlier run stored is read. Nowhere if empty.
         device: the one that computes, for the record.
+        labels_of: from a cell's parameters to the columns that only name its rows, such as
+            `PhaseDiagram.labels_of`.
+
+    Raises:
+        ValueError: a cell that stands twice.
     """
-    tables = []
-    for cell in cells:
-        key = key_of(cell)
+    cells, tables = list(cells), []
+    for number, cell in enumerate(cells):
+        if cell in cells[:number]:
+            raise ValueError(f"the cells of a job need to be different, got one twice: {cell}")
+        labels = labels_of(cell)
+        key = key_of(cell, labels)
         if folder and store.finished(Path(folder), [key]):
-            tables.append(store.read(Path(folder), key))
+            tables.append(store.read(Path(folder), key).assign(**labels))
             continue
         with provenance.timed(device) as record:
             tables.append(compute(**cell))
         if folder:
-            store.write(Path(folder), key, tables[-1], record)
+            store.write(Path(folder), key, tables[-1], record, cell)
     return pd.concat(tables, ignore_index=True)
 
 
+def run_job(name: str, parameters: dict, executed: str, keys: list[str]) -> tuple[set[str], str]:
+    """On a worker: run a job's notebook.
+
+    Returns:
+        Which of the cells with these keys are stored, and what the notebook failed of, or "".
+    """
+    text = ""
+    try:
+        run_notebook(name, parameters, executed)
+    except RuntimeError as error:
+        text = str(error)
+    except Exception as error:  # what is amiss on this machine, which the driver cannot see
+        text = f"on {platform.node()}: {type(error).__name__}: {error}"
+    return store.held(Path(parameters["folder"])) & set(keys), text
+
+
 def run_notebook(name: str, parameters: dict, executed: str) -> None:
-    """On a worker: run a job's notebook; `executed` is kept only if it fails.
+    """Run a job's notebook in a kernel of its own; `executed` is kept only if it fails.
 
     Raises:
-        RuntimeError: a cell of the notebook failed; with its traceback.
+        RuntimeError: a cell of the notebook failed, with its traceback; or the kernel died, again
+            and again.
     """
     import papermill
 
-    os.environ["TQDM_DISABLE"] = "1"  # no bars inside workers
-    notebook = str(files("llrnb") / "jobs" / f"{name}.ipynb")
+    _prepare_environment()
+    notebook = _escaped(str(files("llrnb") / "jobs" / f"{name}.ipynb"))
     known = papermill.inspect_notebook(notebook)
     if unknown := set(parameters) - set(known):
         raise RuntimeError(f"{name}.ipynb needs parameters among {list(known)}, got {unknown}")
-    for attempt in range(_KERNEL_STARTS):
+    for attempt in range(1, _KERNEL_STARTS + 1):
         try:
             papermill.execute_notebook(
                 notebook,
-                executed,
+                _escaped(executed),
                 parameters,
                 progress_bar=False,
                 log_output=False,
@@ -290,10 +373,38 @@ def run_notebook(name: str, parameters: dict, executed: str) -> None:
         except papermill.PapermillExecutionError as error:
             # Its own type does not survive the way to the driver.
             raise RuntimeError(_plain(str(error))) from None
-        except RuntimeError as error:  # now and then two kernels choose one port
-            if "before replying" not in str(error) or attempt == _KERNEL_STARTS - 1:
+        except RuntimeError as error:  # killed; or, now and then, two kernels choose one port
+            if "died" not in str(error):
                 raise
+            if attempt == _KERNEL_STARTS:
+                raise RuntimeError(f"{error}, {attempt} times. {_LIKELY}") from None
     Path(executed).unlink(missing_ok=True)
+
+
+def _prepare_environment() -> None:
+    """What the kernels of this process need in their environment."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    os.environ["TQDM_DISABLE"] = "1"  # no bars inside workers
+    here = str(Path(store.__file__).parents[1])  # this llrnb, installed or not
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if here not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, *paths]))
+    try:
+        Path(jupyter_runtime_dir()).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=jupyter_runtime_dir()).close()
+    except OSError:  # a home that cannot be written
+        os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="llrnb-")
+
+
+def _escaped(path: str) -> str:
+    """As papermill, which formats its paths, needs it."""
+    return path.replace("{", "{{").replace("}", "}}")
+
+
+def _need_extra() -> None:
+    if missing := [name for name in _EXTRA if find_spec(name) is None]:
+        raise ImportError(f"a sweep needs {', '.join(missing)}: pip install 'llrnb[sweep]'")
 
 
 def _client(scheduler: str | None, workers: int | None, device: str):
@@ -303,7 +414,7 @@ def _client(scheduler: str | None, workers: int | None, device: str):
     if scheduler is not None:
         try:
             return distributed.Client(scheduler, timeout=_PATIENCE)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of many kinds, by what is wrong with the address
             raise SweepFailed(f"no scheduler answers at {scheduler}: {error}") from None
     return _LocalClient(local_workers(workers, device))
 
@@ -328,7 +439,12 @@ class _LocalClient:
     def __enter__(self):
         return self.client
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, kind, *exception) -> None:
+        if kind is not None:  # nobody waits for what the workers are doing
+            for nanny in self.cluster.workers.values():
+                nanny.auto_restart = False
+                with suppress(OSError, AttributeError, TypeError):  # it may not live
+                    os.kill(nanny.pid, signal.SIGKILL)
         self.client.close()
         self.cluster.close()
 

@@ -4,18 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.deep import DeepNetwork
-from llrnb.descriptions import describe_network, network_from
+from llrnb.descriptions import describe_network, family_of, network_from
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
-from llrnb.sweep.plan import Cell
-from llrnb.targets import draw, generic_target, paper_target
+from llrnb.streams import rng
+from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
+from llrnb.targets import draw_inputs, generic_target, paper_target
 
+_TARGETS = ("paper", "generic", "deep", "relu")
 RECOVERED, EXACT = 1e-4, 1e-10  # relative test errors, of the paper's criterion and of a strict one
 
 # Guesses at the seconds that a data set takes on one core; only the order of the jobs rests on it.
@@ -63,10 +65,41 @@ class Limit:
     notebook = "limit"  # of llrnb/jobs
     along = "samples"
 
+    def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        checks.one_of(STRATEGIES, "strategy", self.strategy)
+        checks.one_of(_TARGETS, "target", self.target)
+        _check_options(self.strategy, self.options or {})
+        names = set(checks.mapping(self.families, "families"))
+        sizes = {
+            name: checks.many(checks.count, size, f"samples[{name!r}]", fewest=0)
+            for name, size in checks.mapping(self.samples, "samples").items()
+        }
+        checks.settle(self, samples=sizes)
+        if not names or not names <= set(self.kernels) & set(sizes):
+            raise ValueError(
+                "each of the families needs kernels and samples of its name, "
+                f"got {sorted(names)}, {sorted(self.kernels)} and {sorted(sizes)}"
+            )
+        for name, family in self.families.items():
+            checks.function(family, f"families[{name!r}]")
+        for family, samples in sizes.items():
+            different(samples, f"sample sizes of {family}")
+
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
         """The rows of a cell."""
         return limit_cell(**cell)
+
+    @staticmethod
+    def labels_of(cell: Mapping) -> dict:
+        """The columns of a cell's rows that only name them: those given, or of what was run.
+
+        Raises:
+            ValueError: the name of another family than the network's.
+        """
+        family = family_of(cell["network"], cell.get("family"))
+        return {"variant": cell.get("variant") or "", "family": family}
 
     def cells(self) -> list[Cell]:
         """Everything to attempt, as parameters of `limit_cell`."""
@@ -74,27 +107,26 @@ class Limit:
         names = signature(limit_cell).parameters
         fields = {name: getattr(self, name) for name in names if hasattr(self, name)}
         fields["options"] = dict(self.options or {})
-        return [
-            Cell(
-                {
+        found = []
+        for family, one in self.families.items():
+            for samples in self.samples[family]:
+                parameters = {
                     **fields,
                     "family": family,
                     "network": describe_network(one(self.kernels[family])),
                     "kernels": self.kernels[family],
                     "samples": samples,
-                },
-                seconds,
-            )
-            for family, one in self.families.items()
-            for samples in self.samples[family]
-        ]
+                }
+                found.append(Cell(parameters, seconds, self.labels_of(parameters)))
+        return found
 
 
+@cell
 def limit_cell(
     *,
-    variant: str,
+    variant: str | None = "",
     strategy: str,
-    family: str,
+    family: str | None = "",
     network: Mapping,
     kernels: int,
     multiple: int,
@@ -124,17 +156,23 @@ def limit_cell(
     Raises:
         ValueError: another strategy or target.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"the strategy needs to be one of {list(STRATEGIES)}, got {strategy!r}")
+    checks.one_of(STRATEGIES, "strategy", strategy)
+    checks.one_of(_TARGETS, "target", target)
+    _check_options(strategy, options)
+    labels = Limit.labels_of({"variant": variant, "family": family, "network": network})
     narrow = network_from(network)
+    if narrow.kernels != kernels:
+        raise ValueError(f"the network needs to have {kernels} kernels, got {narrow.kernels}")
+    checks.room("the data", trials, max(samples, test_samples), narrow.input_dim)
     wide = network_from({**network, "kernels": kernels * multiple})
     seeds = range(trials)
     truths = [truth_of(target, narrow, trial) for trial in seeds]
-    inputs = torch.stack([_inputs(narrow, samples, trial) for trial in seeds])
+    dim = narrow.input_dim
+    inputs = torch.stack([draw_inputs(samples, dim, trial) for trial in seeds])
     outputs = torch.stack([truth(x) for truth, x in zip(truths, inputs, strict=True)])
-    outputs = outputs + noise * torch.stack([_noise(samples, trial) for trial in seeds])
+    outputs = outputs + noise * torch.stack([_noise(samples, dim, trial) for trial in seeds])
     attempts = STRATEGIES[strategy](wide, inputs, outputs, list(seeds), **options)
-    test_inputs = _inputs(narrow, test_samples, 0)
+    test_inputs = draw_inputs(test_samples, dim, role="test inputs")
     rows = []
     for trial, (attempt, truth) in enumerate(zip(attempts, truths, strict=True)):
         goal = truth(test_inputs)
@@ -155,11 +193,18 @@ def limit_cell(
             }
         )
     return pd.DataFrame(rows).assign(
-        variant=variant, strategy=strategy, family=family, target=target, inputs=narrow.input_dim,
+        **labels, strategy=strategy, target=target, inputs=narrow.input_dim,
         kernels=kernels, multiple=multiple, parameters=wide.parameter_count, samples=samples,
         noise=noise,
         model_rank=narrow.parameter_count if target in ("paper", "generic") else 0,
     )  # fmt: skip
+
+
+def _check_options(strategy: str, options: Mapping[str, int]) -> None:
+    parameters = signature(STRATEGIES[strategy]).parameters.values()
+    known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"{strategy} needs options among {known}, got {unknown}")
 
 
 def truth_of(target: str, narrow: TanhNetwork, trial: int) -> Callable[[Tensor], Tensor]:
@@ -183,26 +228,26 @@ def truth_of(target: str, narrow: TanhNetwork, trial: int) -> Callable[[Tensor],
     if target not in teachers:
         known = ["paper", "generic", *teachers]
         raise ValueError(f"the target needs to be one of {known}, got {target!r}")
-    net, params = teachers[target], teachers[target].init(seed=trial)
+    net = teachers[target]
+    params = net.draw_params(net.stream("deep target params", trial))
     return torch.vmap(lambda x: net(params, x))
 
 
 def recovered_shares(table: pd.DataFrame, column: str = "recovered") -> pd.DataFrame:
-    """For every variant, strategy, family, target, multiple and n, the share of data sets.
+    """For every variant, strategy, family, target, multiple, noise and n, the share of data sets.
 
     Returns:
         One row each, with the model rank, trials and value (the share).
+
+    Raises:
+        ValueError: a trial with several rows in a group.
     """
-    by = ["variant", "strategy", "family", "target", "multiple", "model_rank", "samples"]
-    groups = table.groupby(by, sort=False)[column]
+    by = ["variant", "strategy", "family", "target", "multiple", "model_rank", "noise", "samples"]
+    one_row_per_trial(checks.table(table, [*by, column]), by)
+    groups = table.groupby(by, sort=False, dropna=False)[column]
     return groups.agg(trials="size", value="mean").reset_index()
 
 
-def _inputs(narrow: TanhNetwork, samples: int, trial: int) -> Tensor:
-    """The inputs of `llrnb.targets.draw`."""
-    return draw(generic_target(narrow), samples, trial)[0]
-
-
-def _noise(samples: int, trial: int) -> Tensor:
-    rng = np.random.default_rng([samples, trial, 1])
-    return torch.from_numpy(rng.standard_normal(samples))
+def _noise(samples: int, inputs: int, trial: int) -> Tensor:
+    stream = rng("noise", samples=samples, inputs=inputs, seed=trial)
+    return torch.from_numpy(stream.standard_normal(samples))

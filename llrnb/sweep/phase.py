@@ -1,6 +1,6 @@
 """The phase diagrams of Part II: planted ReLU problems on a grid of sample sizes and dimensions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from inspect import signature
 from itertools import product
@@ -9,15 +9,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llrnb import checks
 from llrnb.relu import metrics
 from llrnb.relu import training as descent
-from llrnb.relu.arrangements import pose
+from llrnb.relu.arrangements import MADE_FOR, Network, pose
 from llrnb.relu.isometry import isometry
-from llrnb.relu.planted import data_matrix, plant
+from llrnb.relu.planted import Data, Weights, data_matrix, plant
 from llrnb.relu.verdict import recover
-from llrnb.sweep.plan import Cell
+from llrnb.streams import rng
+from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
 
 NOT_RUN = "not run"
+_OUTCOMES = {"recovery": ("recovered", "not recovered"), "isometry": ("holds", "fails")}
+_GROUP = ["variant", "samples", "dim"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,21 @@ class PhaseDiagram:
     notebook = "phase"  # of llrnb/jobs
     along = "samples"
 
+    def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        _check_words(self.task, self.network, self.form, self.data, self.weights)
+        different(self.samples, "sample sizes")
+        different(self.dims, "dimensions")
+
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
         """The rows of a cell."""
         return phase_cell(**cell)
+
+    @staticmethod
+    def labels_of(cell: Mapping) -> dict:
+        """The columns of a cell's rows that only name them."""
+        return {"variant": cell.get("variant") or ""}
 
     def cells(self) -> list[Cell]:
         """Everything to pose, as parameters of `phase_cell`."""
@@ -67,14 +82,19 @@ class PhaseDiagram:
         fields = {name: fields[name] for name in signature(phase_cell).parameters if name != "dim"}
         grid = product(self.dims, self.samples)
         return [
-            Cell({**fields, "dim": dim, "samples": samples}, seconds * (samples / 100) ** 2)
+            Cell(
+                {**fields, "dim": dim, "samples": samples},
+                seconds * (samples / 100) ** 2,
+                self.labels_of(fields),
+            )
             for dim, samples in grid
         ]
 
 
+@cell
 def phase_cell(
     *,
-    variant: str,
+    variant: str | None = "",
     task: str,
     network: str,
     samples: int,
@@ -97,7 +117,8 @@ def phase_cell(
 
         recovery: reason, iterations; the outcome is the verdict's;
         isometry: value, valid; the outcome is "holds" or "fails";
-        solution: weight_distance, test_distance, test_mse, cosine, other_norm, residual;
+        solution: weight_distance, test_distance, test_mse, cosine, other_norm, residual, gap,
+        violation; the outcome is "accurate" or "inaccurate", see `llrnb.relu.solutions`;
         descent: weight_distance, test_distance, test_mse, cosine, other_norm, train_loss.
 
         The outcome of a problem that cannot be posed, because n < d in a normalised network, is
@@ -106,17 +127,10 @@ def phase_cell(
     Raises:
         ValueError: another task, or as `plant` and `recover`.
     """
-    tasks = {
-        "recovery": _verdict,
-        "isometry": _isometry,
-        "solution": _solution,
-        "descent": _descent,
-    }
-    if task not in tasks:
-        raise ValueError(f"the task needs to be one of {list(tasks)}, got {task!r}")
-    labels = {"plain": "relu", "skip": "linear", "normalised": "normalised"}[network]
+    _check_words(task, network, form, data, weights)
+    labels = MADE_FOR[network]
     rows = pd.DataFrame({"trial": range(trials)}).assign(
-        variant=variant, task=task, network=network, form=form, data=data, weights=weights,
+        variant=variant or "", task=task, network=network, form=form, data=data, weights=weights,
         neurons=neurons, noise=noise, samples=samples, dim=dim,
     )  # fmt: skip
     if network == "normalised" and samples < dim:
@@ -128,11 +142,12 @@ def phase_cell(
         )
         for trial in range(trials)
     ]  # fmt: skip
+    key = {"samples": samples, "inputs": dim}
     fresh = [
-        data_matrix(samples, dim, data, np.random.default_rng([samples, dim, trial, 2]))
+        data_matrix(samples, dim, data, rng("planted test inputs", **key, seed=trial))
         for trial in range(trials)
     ]
-    found = tasks[task](planted, fresh, network=network, form=form, steps=steps)
+    found = _TASKS[task](planted, fresh, network=network, form=form, steps=steps)
     return rows.join(pd.DataFrame(found))
 
 
@@ -142,14 +157,26 @@ def shares(table: pd.DataFrame, outcome: str = "recovered") -> pd.DataFrame:
     Returns:
         Columns variant, samples, dim, trials, value (the share of those that were run and decided;
         missing if there is none), undecided and not_run (counts).
+
+    Raises:
+        ValueError: an outcome that is none of the table's task, several tasks, or a trial with
+            several rows in a group.
     """
+    checks.table(table, ["task", *_GROUP, "trial", "outcome"])
+    if len(tasks := table["task"].unique()) > 1:
+        raise ValueError(f"shares need rows of one task, got {list(tasks)}")
+    possible = set(table["outcome"]) - {NOT_RUN, "undecided"}
+    possible = possible.union(*(_OUTCOMES.get(task, ()) for task in tasks))
+    if outcome not in possible:
+        raise ValueError(f"the outcome needs to be one of {sorted(possible)}, got {outcome!r}")
+    one_row_per_trial(table, _GROUP)
     by = table.assign(
         value=(table["outcome"] == outcome).astype(float),
         undecided=table["outcome"] == "undecided",
         not_run=table["outcome"] == NOT_RUN,
     )
     by.loc[by["undecided"] | by["not_run"], "value"] = np.nan
-    groups = by.groupby(["variant", "samples", "dim"], sort=False)
+    groups = by.groupby(_GROUP, sort=False, dropna=False)
     return groups.agg(
         trials=("trial", "size"),
         value=("value", "mean"),
@@ -163,10 +190,25 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     Returns:
         Columns variant, samples, dim, trials (those that were run), value, sem (the standard error
-        of the mean).
+        of the mean). Both are missing where one of the trials that were run has no number.
+
+    Raises:
+        ValueError: a trial with several rows in a group.
     """
-    groups = table.groupby(["variant", "samples", "dim"], sort=False)[metric]
-    return groups.agg(trials="count", value="mean", sem="sem").reset_index()
+    checks.table(table, [*_GROUP, "trial"])
+    checks.one_of(table.columns, "metric", metric)
+    one_row_per_trial(table, _GROUP)
+    run = table["outcome"] != NOT_RUN
+    rows = table[_GROUP].assign(run=run, metric=table[metric].where(run))
+    groups = rows.groupby(_GROUP, sort=False, dropna=False)
+    found = groups.agg(
+        trials=("run", "sum"),
+        value=("metric", "mean"),
+        sem=("metric", "sem"),
+        known=("metric", "count"),
+    )
+    found.loc[found["known"] < found["trials"], ["value", "sem"]] = np.nan
+    return found.drop(columns="known").reset_index()
 
 
 def _verdict(planted, fresh, *, network, form, **_) -> list[dict]:
@@ -197,7 +239,9 @@ def _solution(planted, fresh, *, network, form, **_) -> list[dict]:
         }
         rows.append(
             {
-                "outcome": found.status,
+                "outcome": "accurate" if found.accurate else "inaccurate",
+                "gap": found.gap,
+                "violation": found.violation,
                 "test_distance": float(np.linalg.norm(off)),
                 "test_mse": float(np.mean(off**2)),
                 **{name: measure(problem, found) for name, measure in measures.items()},
@@ -235,3 +279,19 @@ def _descent(planted, fresh, *, network, steps, **_) -> list[dict]:
     }
     table = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
     return table.assign(outcome="trained").to_dict("records")
+
+
+_TASKS = {
+    "recovery": _verdict,
+    "isometry": _isometry,
+    "solution": _solution,
+    "descent": _descent,
+}
+
+
+def _check_words(task: str, network: str, form: str, data: str, weights: str) -> None:
+    checks.one_of(_TASKS, "task", task)
+    checks.one_of(Network, "network", network)
+    checks.one_of(("relaxed", "exact", "regularised"), "form", form)
+    checks.one_of(Data, "data", data)
+    checks.one_of(Weights, "weights", weights)

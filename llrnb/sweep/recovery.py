@@ -1,25 +1,30 @@
 """The recovery sweep: which targets do networks find, trained on how many samples?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import torch
 
+from llrnb import checks
 from llrnb.descriptions import (
     describe_network,
     describe_optimizer,
     describe_target,
+    family_of,
+    multiple_of,
     network_from,
     optimizer_from,
     target_from,
 )
 from llrnb.networks import TanhNetwork, predict, relative_error
-from llrnb.sweep.plan import Cell
-from llrnb.targets import Target, draw
+from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
+from llrnb.targets import Target, draw, draw_test
 from llrnb.training import GradientDescent, Optimizer, train
+from llrnb.transitions import at_best_rate, choice_interval, transition_point
 
 # Of one neuron, sample and step, on one core; only the order of the jobs and the ETA rest on it.
 _SECONDS = 1.2e-9
@@ -67,24 +72,55 @@ class Recovery:
     notebook = "recovery"  # of llrnb/jobs
     along = "samples"  # a job may take several cells that differ in this parameter only
 
+    def __post_init__(self) -> None:
+        checks.settle_by_annotation(self, KINDS)
+        checks.instance(self.target, Target, "target")
+        for name, family in checks.mapping(self.families, "families").items():
+            checks.function(family, f"families[{name!r}]")
+        checks.instance(self.optimizer, Optimizer, "optimizer")
+        checks.one_of(("cpu", "torch"), "engine", self.engine)
+        checks.one_of(("float64", "float32"), "precision", self.precision)
+        different(self.samples, "sample sizes")
+        different(self.learning_rates, "learning rates")
+        different(self.multiples, "multiples")
+
     @staticmethod
     def compute(**cell) -> pd.DataFrame:
         """The rows of a cell."""
         return train_cell(**cell)
 
+    @staticmethod
+    def labels_of(cell: Mapping) -> dict:
+        """The columns of a cell's rows that only name them: those given, or of what was run.
+
+        Raises:
+            ValueError: the name of another family than the network's.
+        """
+        return {
+            "variant": cell.get("variant") or "",
+            "family": family_of(cell["network"], cell.get("family")),
+            "multiple": cell.get("multiple") or multiple_of(cell["network"], cell["target"]),
+        }
+
     def cells(self) -> list[Cell]:
         """Everything to train, as parameters of `train_cell`."""
         target = describe_target(self.target)
         networks = len(self.learning_rates) * self.trials
+        chosen = options(
+            optimizer=describe_optimizer(self.optimizer),
+            batch_size=self.batch_size,
+            precision=self.precision,
+        )
         cells = []
         for (family, narrowest), multiple in product(self.families.items(), self.multiples):
             net = narrowest(multiple)
+            network = describe_network(net)
             for samples in self.samples:
                 parameters = {
                     "variant": self.variant,
                     "family": family,
                     "multiple": multiple,
-                    "network": describe_network(net),
+                    "network": network,
                     "target": target,
                     "samples": samples,
                     "learning_rates": list(self.learning_rates),
@@ -95,26 +131,23 @@ class Recovery:
                     "test_samples": self.test_samples,
                     "engine": self.engine,
                     "device": "cpu",
-                    **options(
-                        optimizer=describe_optimizer(self.optimizer),
-                        batch_size=self.batch_size,
-                        precision=self.precision,
-                    ),
+                    **chosen,
                 }
                 work = net.neurons * samples * self.steps * networks
-                cells.append(Cell(parameters, seconds=_SECONDS * work))
+                cells.append(Cell(parameters, _SECONDS * work, self.labels_of(parameters)))
         return cells
 
 
+@cell
 def train_cell(
     *,
-    variant: str,
-    family: str,
-    multiple: int,
+    variant: str | None = "",
+    family: str | None = "",
+    multiple: int | None = None,
     network: Mapping,
     target: Mapping,
     samples: int,
-    learning_rates: list[float],
+    learning_rates: Sequence[float],
     trials: int,
     steps: int,
     tolerance: float,
@@ -133,7 +166,7 @@ def train_cell(
     architecture and the trial, so a row does not depend on the rest of a preset.
 
     Args:
-        variant, family, multiple: names that the rows carry.
+        variant, family, multiple: names that the rows carry; see `Recovery.labels_of`.
         network, target, optimizer: as `llrnb.descriptions` reads them.
         samples, learning_rates, trials, test_samples: as in `Recovery`.
         steps, tolerance, std, engine, device, batch_size, precision, record_at: as in
@@ -146,6 +179,14 @@ def train_cell(
         recorded step and network: `recorded` is that step, and the errors are those it had then.
     """
     net, planted = network_from(network), target_from(target)
+    labels = {"variant": variant, "family": family, "multiple": multiple}
+    labels = Recovery.labels_of({**labels, "network": network, "target": target})
+    different(learning_rates, "learning rates")
+    if net.input_dim != planted.net.input_dim:
+        raise ValueError(
+            f"a network needs the target's {planted.net.input_dim} inputs, got {net.input_dim}"
+        )
+    checks.room("the data", len(learning_rates), trials, samples, net.input_dim)
     coordinates = pd.DataFrame(
         product(learning_rates, range(trials)), columns=["learning_rate", "trial"]
     )
@@ -171,15 +212,13 @@ def train_cell(
         record_at=record_at,
     )
     rows = coordinates.assign(
-        variant=variant,
-        family=family,
-        multiple=multiple,
+        **labels,
         parameters=net.parameter_count,
         samples=samples,
         steps=result.steps.numpy(),
         status=[str(status) for status in result.status],
     )
-    test_set = draw(planted, test_samples)
+    test_set = draw_test(planted, test_samples)
     if not record_at:
         return _with_errors(rows, net, result.params, result.loss, test_set)
     looks = [
@@ -205,11 +244,30 @@ def _with_errors(rows, net, params, loss, test_set) -> pd.DataFrame:
     )
 
 
+def looks(steps: int, count: int) -> list[int]:
+    """At most so many steps at which to look at a run, from 1 to the last, even on a log scale.
+
+    The last step is always one of them; a single look is at the last one.
+
+    Raises:
+        ValueError: fewer than 1 step or look.
+
+    >>> looks(1000, 1), looks(1000, 4)
+    ([1000], [1, 10, 100, 1000])
+    """
+    if steps < 1 or count < 1:
+        raise ValueError(f"looks need at least 1 step and 1 look, got {steps} and {count}")
+    spaced = np.geomspace(1, steps, count) if count > 1 else []
+    return sorted({*(round(float(step)) for step in spaced), steps})
+
+
+@cell
 def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> dict:
     """Those options of `train_cell` that are not as they are by default.
 
     Only these belong to a cell's parameters, so that a new option leaves old keys as they are.
     """
+    checks.one_of(("float64", "float32"), "precision", precision)
     given = {
         "optimizer": describe_optimizer(optimizer_from(optimizer)),
         "batch_size": batch_size,
@@ -223,25 +281,158 @@ def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
     """The rows trained at each cell's best learning rate: the one with the lowest mean of `by`.
 
     Choosing by test error is what the paper does, an oracle's choice; choosing by train loss is
-    what a user can do.
+    what a user can do. A network whose error is not a number has diverged, and counts as infinite:
+    a rate at which one trial diverges is chosen only if one does at every rate, and then it is the
+    smallest.
+
+    Raises:
+        ValueError: a trial with several rows in a cell at one rate.
     """
     cell = ["variant", "family", "multiple", "samples"]
-    means = table.groupby([*cell, "learning_rate"])[by].mean().reset_index()
-    best = means.loc[means.groupby(cell)[by].idxmin(), [*cell, "learning_rate"]]
-    return table.merge(best)
+    checks.table(table, [*cell, "learning_rate"])
+    checks.one_of(table.columns, "by", by)
+    one_row_per_trial(table, [*cell, "learning_rate"])
+    table = table.reset_index(drop=True)
+    rows = table[[*cell, "learning_rate"]].assign(error=table[by].fillna(np.inf))
+    rows["mean"] = _within(rows, [*cell, "learning_rate"])["error"].transform("mean")
+    lowest = rows[rows["mean"] == _within(rows, cell)["mean"].transform("min")]
+    smallest = _within(lowest, cell)["learning_rate"].transform("min")
+    return table.loc[lowest.index[lowest["learning_rate"] == smallest]].reset_index(drop=True)
+
+
+def _within(table: pd.DataFrame, by: list[str]):
+    """Groups in which a missing label is one like any other."""
+    return table.groupby(by, sort=False, dropna=False)
+
+
+# The relative test errors below which a network counts as recovered, beside each other: a share
+# of recovered networks, or the sample size where it is one half, is one at a stated criterion.
+CRITERIA = (1e-2, 1e-4, 1e-6, 1e-8)
+# How a learning rate is chosen: by which error, and for all trials together or for each run.
+RULES = {
+    "test error, on average": ("test_error", False),
+    "train loss, on average": ("train_loss", False),
+    "test error, each run": ("test_error", True),
+    "train loss, each run": ("train_loss", True),
+}
+
+
+def shares_below(
+    errors: pd.Series, by: Sequence | None = None, criteria: Sequence[float] = CRITERIA
+) -> pd.DataFrame:
+    """The share of networks whose relative test error is below each criterion.
+
+    Args:
+        errors: relative test errors; one that is not a number is below none.
+        by: columns of the same length, or nothing for one row of all networks.
+        criteria: for each one a column, "< 1e-04".
+
+    >>> shares_below(pd.Series([1e-9, 1e-5, 0.1, float("nan")])).to_numpy().tolist()
+    [[0.5, 0.5, 0.25, 0.25]]
+    """
+    below = pd.DataFrame({f"< {level:.0e}": errors < level for level in criteria})
+    if by is None:
+        return below.mean().to_frame("all").T
+    return below.groupby(by, sort=False).mean()
+
+
+def transition_points(
+    table: pd.DataFrame, rule: str = "train loss, each run", criteria: Sequence[float] = CRITERIA
+) -> pd.DataFrame:
+    """n50 of every network at each criterion: where half of the trials have a smaller error.
+
+    Args:
+        table: rows at all learning rates.
+        rule: of `RULES`: how the rate is chosen.
+        criteria: on the relative test error.
+
+    Returns:
+        One row for each variant, family and multiple, one column for each criterion; infinite
+        where fewer than half reach it at every sample size.
+    """
+    rows = {}
+    for where, sizes, errors, scores, each_run in _by_rate(table, rule):
+        chosen = at_best_rate(errors, scores, each_run)
+        rows[where] = [transition_point(sizes, (chosen < c).mean(axis=1)) for c in criteria]
+    names = pd.MultiIndex.from_tuples(rows, names=_NETWORK)
+    return pd.DataFrame(rows.values(), names, [f"< {level:.0e}" for level in criteria])
+
+
+def transition_intervals(
+    table: pd.DataFrame,
+    rules: Sequence[str] = tuple(RULES),
+    criterion: float = 1e-4,
+    draws: int = 1000,
+) -> pd.DataFrame:
+    """95% intervals of n50, by each rule and over all: bootstraps that choose the rate anew.
+
+    Returns:
+        One row for each variant, family and multiple; for each rule and for "all" a column low
+        and a column high.
+    """
+    found: dict[str, dict] = {rule: {} for rule in rules}
+    for rule in rules:
+        for where, sizes, errors, scores, each_run in _by_rate(table, rule):
+            found[rule][where] = choice_interval(
+                sizes, errors, scores, criterion, each_run, draws=draws
+            )
+    ends = {
+        rule: pd.DataFrame.from_dict(rows, orient="index", columns=["low", "high"])
+        for rule, rows in found.items()
+    }
+    joined = pd.concat(ends, axis=1)
+    joined["all", "low"] = joined.xs("low", axis=1, level=1).min(axis=1)
+    joined["all", "high"] = joined.xs("high", axis=1, level=1).max(axis=1)
+    joined.index = pd.MultiIndex.from_tuples(joined.index, names=_NETWORK)
+    return joined
+
+
+_NETWORK = ["variant", "family", "multiple"]
+
+
+def _by_rate(table: pd.DataFrame, rule: str) -> Iterator[tuple]:
+    """Every network's name, sample sizes, errors and scores "size rate trial", and the rule."""
+    if rule not in RULES:
+        raise ValueError(f"the rule needs to be one of {list(RULES)}, got {rule!r}")
+    score, each_run = RULES[rule]
+    for where, rows in table.groupby(_NETWORK, sort=False):
+        axes = ["samples", "learning_rate", "trial"]
+        rows = rows.set_index(axes).sort_index()
+        shape = tuple(
+            len(level.unique()) for level in (rows.index.get_level_values(a) for a in axes)
+        )
+        errors, scores = (
+            rows[name].to_numpy(float).reshape(shape) for name in ("relative_error", score)
+        )
+        yield (
+            where,
+            np.array(sorted(set(rows.index.get_level_values("samples")))),
+            errors,
+            scores,
+            each_run,
+        )
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard error over the trials, for every network, sample size and learning rate.
 
+    A loss or error that is not a number, of a network that has diverged, counts as infinite: the
+    mean is then infinite, and its standard error is missing.
+
     Returns:
         Columns variant, family, multiple, parameters, samples, learning_rate, trials, and for
         train_loss, test_error and relative_error each a mean and, with `_sem` behind its name, the
         standard error of the mean (missing for a single trial).
+
+    Raises:
+        ValueError: a trial with several rows in a group, such as those of `record_at`.
     """
     by = ["variant", "family", "multiple", "parameters", "samples", "learning_rate"]
     values = ["train_loss", "test_error", "relative_error"]
-    groups = table.groupby(by, sort=False)
-    errors = groups[values].sem().add_suffix("_sem")
+    checks.table(table, [*by, *values])
+    one_row_per_trial(table, by)
+    groups = _within(table.fillna(dict.fromkeys(values, np.inf)), by)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        errors = groups[values].sem().add_suffix("_sem")
     found = pd.concat([groups.size().rename("trials"), groups[values].mean(), errors], axis=1)
     return found.reset_index()

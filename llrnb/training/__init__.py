@@ -5,12 +5,12 @@ and knows other optimizers and mini-batches. They give the same answers up to ro
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.networks import TanhNetwork
 from llrnb.training import batched, cpu, progress
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
@@ -70,29 +70,24 @@ def train(
             counts that do not match, an unknown engine or device.
         RuntimeError: a GPU was asked for and there is none.
     """
-    rates = np.asarray(learning_rates, dtype=np.float64)
+    checks.instance(net, TanhNetwork, "net")
+    rates = np.array(checks.many(checks.real, learning_rates, "learning_rates", above=0))
+    seeds = checks.many(checks.seed, seeds, "seeds")
     inputs, outputs = _checked_data(net, inputs, outputs, nets=len(rates))
-    if not len(rates) or len(rates) != len(seeds):
+    if len(rates) != len(seeds):
         raise ValueError(
             "training needs one learning rate and one seed per network, "
             f"got {len(rates)} learning rates and {len(seeds)} seeds"
         )
-    if not (np.isfinite(rates) & (rates > 0)).all():
-        raise ValueError(f"learning rates need to be positive and finite, got {rates.tolist()}")
-    if steps < 1:
-        raise ValueError(f"training needs at least 1 step, got {steps}")
-    if not (isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"the tolerance needs to be finite and >= 0, got {tolerance}")
-    record_at = tuple(record_at)
-    if any(not 0 <= step <= steps for step in record_at):
-        raise ValueError(f"record_at needs steps in 0..{steps}, got {record_at}")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"a mini-batch needs at least 1 sample, got {batch_size}")
-    if precision not in _PRECISIONS:
-        raise ValueError(f"the precision needs to be one of {list(_PRECISIONS)}, got {precision!r}")
+    steps, tolerance = checks.count(steps, "steps"), checks.real(tolerance, "tolerance", least=0)
+    record_at = checks.many(checks.count, record_at, "record_at", fewest=0, least=0, most=steps)
+    checks.instance(optimizer, Optimizer, "optimizer")
+    batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
+    checks.one_of(_PRECISIONS, "precision", precision)
     options = {"optimizer": optimizer, "batch_size": batch_size, "precision": precision}
     _check_engine(engine, device, options)
 
+    checks.room("the history", len(record_at), len(rates), net.parameter_count)
     started = [net.init(std, seed) for seed in seeds]
     initial = {name: torch.stack([params[name] for params in started]) for name in net.shapes}
     limits = {"steps": steps, "tolerance": tolerance, "record_at": record_at}
@@ -106,7 +101,7 @@ def train(
             device=device,
             optimizer=optimizer,
             batch_size=batch_size,
-            seeds=tuple(seeds),
+            seeds=seeds,
             precision=_PRECISIONS[precision],
             report=report,
         )
@@ -114,8 +109,7 @@ def train(
 
 def _checked_data(net, inputs, outputs, *, nets) -> tuple[Tensor, Tensor]:
     """The data as float64 tensors on the CPU."""
-    inputs = torch.as_tensor(inputs, dtype=torch.float64, device="cpu").detach()
-    outputs = torch.as_tensor(outputs, dtype=torch.float64, device="cpu").detach()
+    inputs, outputs = checks.data(inputs, "inputs"), checks.data(outputs, "outputs")
     shape = tuple(inputs.shape)
     if inputs.ndim not in (2, 3) or shape[-1] != net.input_dim or 0 in shape:
         raise ValueError(
@@ -128,17 +122,12 @@ def _checked_data(net, inputs, outputs, *, nets) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"training needs outputs of shape {shape[:-1]}, got {tuple(outputs.shape)}"
         )
-    for name, values in {"inputs": inputs, "outputs": outputs}.items():
-        if not values.isfinite().all():
-            bad = int((~values.isfinite()).sum())
-            raise ValueError(f"training needs finite {name}, got {bad} NaN or infinite values")
     return inputs, outputs
 
 
 def _check_engine(engine: str, device: str, options: Mapping) -> None:
     """The cpu engine is fast because it does one thing."""
-    if engine not in ("cpu", "torch"):
-        raise ValueError(f"the engine needs to be 'cpu' or 'torch', got {engine!r}")
+    checks.one_of(("cpu", "torch"), "engine", engine)
     if engine == "torch":
         return check_device(device)
     plain = {"optimizer": _PLAIN, "batch_size": None, "precision": "float64"}
@@ -153,8 +142,14 @@ def _check_engine(engine: str, device: str, options: Mapping) -> None:
 def check_device(device: str) -> None:
     """Raise ValueError unless torch knows the device, RuntimeError unless it is here."""
     try:
-        kind = torch.device(device).type
+        kind = torch.device(device).type if isinstance(device, str | torch.device) else "meta"
     except RuntimeError:
-        raise ValueError(f"the device needs to be a torch device, got {device!r}") from None
+        kind = "meta"
+    if kind == "meta":  # where nothing is computed
+        raise ValueError(f"the device needs to be a torch device, got {checks.came(device)}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(f"device {device!r} needs a CUDA GPU, and torch finds none here")
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # each backend has its own
+        raise RuntimeError(f"device {device!r} needs to be here, got: {error}") from None

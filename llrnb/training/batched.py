@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from llrnb.networks import Params, TanhNetwork
+from llrnb.streams import rng
 from llrnb.training.optimizers import Adam, Optimizer
 from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
 
@@ -255,7 +256,9 @@ class _Epochs:
         self.run, self.batch_size = run, batch_size
         self.samples = run.y.shape[-1]
         self.length = -(-self.samples // batch_size)
-        self.streams = [np.random.default_rng([seed, batch_size]) for seed in seeds]
+        self.streams = [
+            rng("mini-batch orders", batch_size=batch_size, seed=seed) for seed in seeds
+        ]
         self.order = torch.zeros(len(seeds), self.samples, dtype=torch.int64, device=device)
         self.epoch = _captured(lambda: self._steps(0, self.length), run, device)
 

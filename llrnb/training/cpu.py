@@ -276,7 +276,7 @@ class _Run:
         rows = w.reshape(*axes, kernels, -1, self.seen.shape[1])
         arrays = {
             "w": rows[..., : net.kernels, :, : net.entries],
-            "b": rows[..., : net.kernels, :, net.entries],
+            "b": rows[..., : net.kernels, :, net.entries : net.entries + 1],  # none without a bias
             "a": a.reshape(*axes, kernels, -1)[..., : net.kernels, :],
             "c": c,
         }

@@ -1,6 +1,9 @@
 """How a gradient becomes a step. The conventions are those of torch.optim's SGD and Adam."""
 
 from dataclasses import dataclass
+from math import inf
+
+from llrnb import checks
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class GradientDescent:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_bounds(self, momentum=(0, 1), weight_decay=(0, float("inf")))
+        check_bounds(self, momentum=1, weight_decay=inf)
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,15 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_bounds(self, beta1=(0, 1), beta2=(0, 1), weight_decay=(0, float("inf")))
-        check_bounds(self, epsilon=(0, float("inf")))
+        check_bounds(self, beta1=1, beta2=1, epsilon=inf, weight_decay=inf)
 
 
 Optimizer = GradientDescent | Adam
 
 
-def check_bounds(optimizer: object, **bounds: tuple[float, float]) -> None:
-    """Raise ValueError unless low <= value < high for every named field."""
-    for name, (low, high) in bounds.items():
-        value = getattr(optimizer, name)
-        if not low <= value < high:
-            kind = type(optimizer).__name__
-            raise ValueError(f"{kind} needs {low} <= {name} < {high}, got {value}")
+def check_bounds(optimizer: object, **bounds: float) -> None:
+    """Raise ValueError unless 0 <= value < bound for every named field."""
+    kind = type(optimizer).__name__
+    for name, below in bounds.items():
+        value = checks.real(getattr(optimizer, name), f"{kind}'s {name}", least=0, below=below)
+        checks.settle(optimizer, **{name: value})

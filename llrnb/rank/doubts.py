@@ -1,0 +1,171 @@
+"""What may be wrong with a rank although its gap is clear: each doubt tests for one thing.
+
+A doubt is a verdict and its reason, or None where there is nothing to object.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llrnb.networks import Params
+from llrnb.rank.rounding import EPS, rounding
+from llrnb.rank.singular import NumericalRank, Verdict, lengths, matrix_rank, unit
+from llrnb.rank.tangent import Model, tangent_matrix
+from llrnb.streams import rng
+
+Doubt = tuple[Verdict, str] | None
+_SCALES = [2.0**k for k in (-27, -20, -13, -7, -3, 3, 7, 13, 20, 27, 34, 44)]
+_PER_SCALE = 6
+
+
+def coarse(tangent: Tensor, errors: Tensor) -> Doubt:
+    """Columns known to some 3 to 9 digits only: the model computes in a narrow type, or cancels."""
+    noise = errors.norm(dim=1).amax(0) / tangent.norm(dim=0).clamp_min(1e-300)
+    if ((noise > 2.0**-32) & (noise < 2.0**-8)).any():
+        digits = -float(noise[noise < 2.0**-8].max().log10())
+        return "undecided", f"some derivatives are computed to {digits:.0f} digits only"
+    return None
+
+
+def repeated(rank: int, inputs: Tensor) -> Doubt:
+    """As many as there are inputs, equal ones counted once: others may raise the rank."""
+    flat = inputs.flatten(1)
+    step = flat.abs().amax(0).clamp_min(1e-300) * 2.0**-40
+    distinct = len(torch.unique((flat / step).round(), dim=0))
+    if rank < distinct:
+        return None
+    return "at least", f"{rank} on {distinct} distinct inputs, so at least {rank} for the model"
+
+
+def underived(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> Doubt:
+    """Derivatives that differ from differences of outputs, as of detached parameters."""
+    parts = tangent.split([value.numel() for value in params.values()], dim=1)
+    for (name, value), part in zip(params.items(), parts, strict=True):
+        along = torch.from_numpy(np.asarray(rng("directions").standard_normal(value.shape)))
+        slope = part @ along.flatten()
+        size = float(value.square().mean().sqrt())
+        steps = {h * s for h in (2.0**-17, 2.0**-26) for s in (1.0, size) if s}
+        if all(_differs(model, params, inputs, name, step * along, slope * step) for step in steps):
+            return "undecided", f"the derivatives by {name!r} are not those of the output"
+    return None
+
+
+def _differs(
+    model: Model, params: Params, inputs: Tensor, name: str, move: Tensor, expected: Tensor
+) -> bool:
+    """Whether the output's central difference is another at a quarter of the inputs."""
+    ahead = _outputs(model, {**params, name: params[name] + move}, inputs)
+    behind = _outputs(model, {**params, name: params[name] - move}, inputs)
+    change, size = (ahead - behind) / 2, ahead.abs() + behind.abs()
+    off = (change - expected).abs() > 0.01 * (change.abs() + expected.abs()) + 64 * EPS * size
+    return bool(off.double().mean() > 0.25)
+
+
+def _outputs(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, " sample"]:
+    return torch.vmap(model, in_dims=(None, 0))(params, inputs).double()
+
+
+def out_of_scale(model: Model, params: Params, inputs: Tensor, found: NumericalRank) -> Doubt:
+    """Tiny or huge numbers hide tangent functions: brought to order 1, they raise the rank."""
+    moderate = {name: _moderate(value) for name, value in params.items()}
+    points = _moderate(inputs)
+    if torch.equal(points, inputs) and all(
+        torch.equal(moderate[name], value) for name, value in params.items()
+    ):
+        return None
+    tangent = tangent_matrix(model, moderate, points)
+    rank = matrix_rank(tangent[tangent.isfinite().all(1)]).at_least
+    if rank <= found.rank:
+        return None
+    return "at least", f"with tiny and huge numbers brought to order 1, the rank is {rank}"
+
+
+def _moderate(values: Tensor) -> Tensor:
+    """Rows that are tiny or huge as a whole, times a power of two that brings them to order 1.
+
+    So equal, opposite and proportional rows stay so.
+    """
+    rows = values.reshape(len(values) if values.ndim else 1, -1)
+    exponent = rows.abs().amax(1).frexp().exponent.double().clamp(-1000, 1000)
+    exponent = torch.where(exponent.abs() > 12, exponent, 0.0)
+    return (rows * 2.0 ** -exponent[:, None]).reshape(values.shape)
+
+
+def unseen(
+    model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
+    found: NumericalRank,
+) -> Doubt:  # fmt: skip
+    """What the inputs do not show: parameters that are off, and what other inputs add."""
+    return (
+        switched_off(model, params, inputs, tangent)
+        or rarely_on(tangent)
+        or fresh(model, params, inputs, tangent, errors, found)
+    )
+
+
+def switched_off(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> Doubt:
+    """Parameters with zero derivatives at every input that do matter once they are moved far."""
+    still = (tangent == 0).all(0).split([value.numel() for value in params.values()])
+    here = _outputs(model, params, inputs)
+    for (name, value), zero in zip(params.items(), still, strict=True):
+        along = torch.from_numpy(np.asarray(rng("directions").standard_normal(value.shape)))
+        along *= zero.view(value.shape) * value.square().mean().sqrt().clamp_min(1.0)
+        if not along.any():
+            continue
+        near, *far = (
+            _outputs(model, {**params, name: value + step * along}, inputs) - here
+            for step in (2.0**-10, 1.0, -1.0, 32.0, -32.0)
+        )
+        if not near.any() and any(change.any() for change in far):
+            return "at least", f"some of {name!r} has zero derivatives at every input, and matters"
+    return None
+
+
+def rarely_on(tangent: Tensor) -> Doubt:
+    """Columns that are not zero at a few inputs only, as of a ReLU that is nearly always off."""
+    on = (tangent != 0).sum(0)
+    if ((on > 0) & (on < 4)).any() and len(tangent) >= 16:
+        return "at least", "some derivatives are not zero at 3 inputs or fewer"
+    return None
+
+
+def fresh(
+    model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
+    found: NumericalRank,
+) -> Doubt:  # fmt: skip
+    """Inputs that were not used, of every scale, raise the rank."""
+    others = _others(inputs, found.rank)
+    try:
+        more = tangent_matrix(model, params, others)
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return None  # a model may refuse inputs that are none of its own
+    finite = more.isfinite().all(1)
+    more, others = more[finite], others[finite]
+    if not len(more):
+        return None
+    more_errors = rounding(model, params, others, more)
+    columns = lengths(tangent, errors)
+    columns = unit(torch.where(columns > 0, columns, lengths(more, more_errors)))
+    matrix = torch.cat([tangent, more]) / columns
+    noise = torch.cat([errors, more_errors], dim=1) / columns
+    # Rows that are far out are brought to the size of the others; near ones are not enlarged,
+    # nor is their rounding.
+    rows = lengths(matrix.mT, noise.mT).clamp_min(1.0)[:, None]
+    joint = matrix_rank(matrix / rows, noise / rows)
+    if joint.at_least > found.rank:
+        return "at least", f"fresh inputs raise the rank to {joint.at_least} or more"
+    if joint.rank > found.rank:
+        return "undecided", f"fresh inputs seem to raise the rank to {joint.rank}"
+    return None
+
+
+def _others(inputs: Tensor, rank: int) -> Tensor:
+    """Normal inputs around the given ones: more than twice the rank as far out, some elsewhere."""
+    scales = torch.cat(
+        [torch.ones(2 * rank + 32), torch.tensor(_SCALES).repeat_interleave(_PER_SCALE)]
+    ).double()
+    shape = (len(scales), *inputs.shape[1:])
+    normal = torch.from_numpy(rng("fresh inputs").standard_normal(shape))
+    spread = inputs.square().mean().sqrt().clamp_min(1e-300)
+    return normal * scales.view(-1, *[1] * (inputs.ndim - 1)) * spread
