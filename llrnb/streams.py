@@ -45,7 +45,6 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "bootstrap of transitions": ("seed",),
     "bootstrap of choices": ("seed",),
     "bootstrap of means": (),
-    "rows of a certificate": ("samples", "params", "seed"),
 }
 
 
