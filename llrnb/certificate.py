@@ -25,10 +25,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.checks import double_params
 from llrnb.least_squares import ROUNDING, Stop, checked_data, draw_starts, fit, units
 from llrnb.networks import Params, TanhNetwork, predict
 from llrnb.rank import tangent_matrix
-from llrnb.rank.checks import double_params
 from llrnb.rank.exact import by_neuron
 from llrnb.streams import rng
 

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.checks import double_params
 from llrnb.least_squares import Fits, fit
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank.checks import double_params
 
 Kernels = tuple[Float[Tensor, "kernel entry"], Float[Tensor, "kernel output"]]
 

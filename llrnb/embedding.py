@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank import matrix_rank, tangent_matrix
-from llrnb.rank.checks import double_params
 from llrnb.rank.tangent import Model
 from llrnb.streams import rng
 

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks, theory
+from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params
-from llrnb.rank.checks import double_params
 
 
 @dataclass(frozen=True)

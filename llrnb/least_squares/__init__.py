@@ -17,9 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.checks import double, double_params
 from llrnb.least_squares import compiled
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank.checks import double, double_params
 
 __all__ = ["BOUND", "ROUNDING", "Fits", "Stop", "Units", "draw_starts", "fit", "sizes", "units"]
 

@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.checks import double_params
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank.checks import double_params
 from llrnb.rank.exact import by_neuron, exact_rank
 from llrnb.rank.singular import matrix_rank
 from llrnb.streams import rng

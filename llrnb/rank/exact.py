@@ -18,8 +18,8 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Float, Int
 
+from llrnb.checks import double_params
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank.checks import double_params
 from llrnb.rank.modular import sparse_rank
 
 Terms = Int[np.ndarray, " term"]

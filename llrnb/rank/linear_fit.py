@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb.checks import double, double_params
 from llrnb.networks import Params
-from llrnb.rank.checks import double, double_params
 from llrnb.rank.doubts import coarse, out_of_scale, underived, unseen
 from llrnb.rank.numerical import generic_inputs
 from llrnb.rank.rounding import EPS, last_digits, measured

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.checks import double, double_params
 from llrnb.networks import Params
 from llrnb.rank import doubts
-from llrnb.rank.checks import double, double_params
 from llrnb.rank.rounding import last_digits, measured
 from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
 from llrnb.rank.tangent import Model, tangent_matrix

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb.checks import double, double_params
 from llrnb.networks import Params
-from llrnb.rank.checks import double, double_params
 from llrnb.rank.tangent import Model, tangent_matrix
 from llrnb.streams import rng
 

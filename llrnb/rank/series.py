@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 
 from llrnb import checks
+from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params
-from llrnb.rank.checks import double_params
 from llrnb.rank.compiled import rank_modulo
 from llrnb.rank.modular import _odd_parts, _prime
 from llrnb.streams import rng

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.rank.checks import double
+from llrnb.checks import double
 from llrnb.rank.rounding import EPS
 from llrnb.streams import rng
 

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.checks import double, double_params
 from llrnb.networks import Params, TanhNetwork
-from llrnb.rank.checks import double, double_params
 from llrnb.rank.compiled import fill_tangent
 
 Model = Callable[[Params, Tensor], Tensor]
