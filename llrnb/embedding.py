@@ -104,7 +104,7 @@ def compatible(
     else:
         shares = checks.many(partial(checks.many, checks.real), shares, "shares", fewest=0)
     portions = [
-        torch.tensor(share, dtype=torch.float64)
+        torch.tensor(share, dtype=torch.float64, device="cpu")
         for share in ([1.0] * net.widths[0], *shares, [1.0])
     ]
     if len(shares) != net.layers - 1:
@@ -115,7 +115,7 @@ def compatible(
     if net.residual and (len(set(map(tuple, copies))) > 1 or len(set(map(tuple, shares))) > 1):
         raise ValueError("a residual network needs the same copies and shares in all hidden layers")
     free = [
-        torch.eye(len(q), dtype=torch.float64) - q @ (q.mT * s)
+        torch.eye(len(q), dtype=torch.float64, device=q.device) - q @ (q.mT * s)
         for q, s in zip(spreads, portions, strict=True)
     ]
     mixing_seed = None if mixing_seed is None else checks.seed(mixing_seed, "mixing_seed")
@@ -295,15 +295,15 @@ def _spreads(net: DeepNetwork, copies: Copies) -> list[Float[Tensor, "wide narro
     copies = checks.many(partial(checks.many, _original), copies, "copies")
     if len(copies) != net.layers - 1:
         raise ValueError(f"copies are needed for {net.layers - 1} hidden layers, got {len(copies)}")
-    spreads = [torch.eye(net.widths[0], dtype=torch.float64)]
+    spreads = [torch.eye(net.widths[0], dtype=torch.float64, device="cpu")]
     for layer, (copied, width) in enumerate(zip(copies, net.widths[1:-1], strict=True), start=1):
         if set(copied) - {None} != set(range(width)):
             raise ValueError(f"layer {layer} needs copies of neurons 0..{width - 1}, got {copied}")
-        if None in copied and net.activation(torch.zeros(())) != 0:
+        if None in copied and net.activation(torch.zeros((), device="cpu")) != 0:
             raise ValueError("a null neuron needs an activation with activation(0) = 0")
-        spread = torch.zeros(len(copied), width, dtype=torch.float64)
+        spread = torch.zeros(len(copied), width, dtype=torch.float64, device="cpu")
         for neuron, original in enumerate(copied):
             if original is not None:
                 spread[neuron, original] = 1.0
         spreads.append(spread)
-    return [*spreads, torch.ones(1, 1, dtype=torch.float64)]
+    return [*spreads, torch.ones(1, 1, dtype=torch.float64, device="cpu")]

@@ -208,7 +208,7 @@ class _Climb:
         return False
 
     def _keep_best(self, narrow: TanhNetwork, fits: Fits) -> None:
-        bounded = torch.tensor([stop is not Stop.UNBOUNDED for stop in fits.status])
+        bounded = torch.tensor([stop is not Stop.UNBOUNDED for stop in fits.status], device="cpu")
         loss = torch.where(bounded, fits.loss, torch.inf)
         best = int(loss.argmin())
         if loss[best] < self.loss:

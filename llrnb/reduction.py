@@ -106,7 +106,7 @@ def _superfluous(
 
 
 def _drop(params: dict[str, Tensor], layer: int, neuron: int) -> None:
-    keep = torch.arange(len(params[f"w{layer}"])) != neuron
+    keep = torch.arange(len(params[f"w{layer}"]), device="cpu") != neuron
     params[f"w{layer}"] = params[f"w{layer}"][keep]
     params[f"w{layer + 1}"] = params[f"w{layer + 1}"][:, keep]
     if f"b{layer}" in params:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from llrnb.provenance import PHYSICS
 
 _KEY, _PROVENANCE, _PARAMETERS = b"llrnb.key", b"llrnb.provenance", b"llrnb.parameters"
-_KNOWN, _SEAL = ".known.json", "manifest_sha256"
+_KNOWN, _SEAL = ".known", "manifest_sha256"
 _LENGTH = 20  # of a key and of a hash in a name
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
@@ -123,12 +123,13 @@ def valid(folder: Path, keys: Iterable[str]) -> set[str]:
     done, known, found = set(), _known(folder), {}
     for key, name in _names_of(folder, keys):
         stamp = _stamp(f"{folder}/rows/{name}")
-        if known.get(name) == stamp or _is_whole(folder / "rows" / name):
+        if (stamp and stamp == known.get(name)) or _is_whole(folder / "rows" / name):
             found[name] = stamp
             done.add(key)
     if not found.items() <= known.items():
         with suppress(OSError):  # then the next call reads them again
-            _put({folder / "rows" / _KNOWN: _sealed({**known, **found})})
+            lines = [f"{name} {stamp}\n" for name, stamp in {**known, **found}.items()]
+            _put({folder / "rows" / _KNOWN: "".join(lines).encode()})
     return done
 
 
@@ -308,11 +309,11 @@ def _unsealed(data: bytes, path: Path) -> dict:
 
 def _known(folder: Path) -> dict[str, str]:
     """The row files that were found whole, with their stamps; nothing if that is not known."""
-    path = folder / "rows" / _KNOWN
     try:
-        return _unsealed(_bytes(path), path)
+        lines = _bytes(folder / "rows" / _KNOWN).decode(errors="replace").splitlines()
     except (DamagedRows, FileNotFoundError):
         return {}
+    return {name: stamp for name, _, stamp in (line.partition(" ") for line in lines)}
 
 
 def _stamp(path: str) -> str:

@@ -77,7 +77,7 @@ def least_squares_fit(
     attempts = []
     for x, y, seed in zip(inputs, outputs, seeds, strict=True):
         fits = fit(net, x, y, draw_starts(net, x, y, starts, seed), until_first=True)
-        bounded = torch.tensor([stop != "unbounded" for stop in fits.status])
+        bounded = torch.tensor([stop != "unbounded" for stop in fits.status], device="cpu")
         best = int(torch.where(bounded, fits.loss, inf).argmin())
         used = starts if fits.first is None else fits.first + 1
         params = {name: value[best] for name, value in fits.params.items()}
@@ -234,7 +234,7 @@ def _penalised(
     }
     x = inputs[..., net.windows].repeat(len(strengths), 1, 1, 1)
     y = outputs.repeat(len(strengths), 1)
-    strength = torch.tensor(strengths, dtype=torch.float64).repeat_interleave(count)
+    strength = torch.tensor(strengths, dtype=torch.float64, device="cpu").repeat_interleave(count)
     optimizer = torch.optim.Adam(params.values(), lr=ADAM_RATE)
     decay = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 1.0 if step < steps // 2 else 10 ** (4 - 8 * step / steps)

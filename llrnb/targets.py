@@ -51,7 +51,9 @@ def paper_target(
     biases = {"bias": bias != 0, "output_bias": output_bias != 0}
     net = cnn(len(kernel) + len(outputs) - 1, len(kernel), kernels=1, **biases)
     values = {"w": [list(kernel)], "b": [bias], "a": [list(outputs)], "c": output_bias}
-    params = {name: torch.tensor(values[name], dtype=torch.float64) for name in net.shapes}
+    params = {
+        name: torch.tensor(values[name], dtype=torch.float64, device="cpu") for name in net.shapes
+    }
     return Target(net, params)
 
 

@@ -7,9 +7,13 @@ whoever uses the package does not have them.
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
+import torch
 
 from tools.search.inputs import CALLS
 
@@ -33,3 +37,23 @@ def test_there_are_many_cases(said):
 @pytest.mark.parametrize("function", CALLS)
 def test_bad_arguments_are_refused_and_odd_ones_understood(said, function):
     assert {case: wrong for case, wrong in said[function].items() if wrong} == {}
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_another_default_device_changes_nothing(function):
+    call = CALLS[function]
+    arguments = call.arguments()
+    with torch.device("meta"):  # where nothing can be computed
+        made = call.function(**arguments)
+    assert not any(tensor.is_meta for tensor in tensors_in(made))
+
+
+def tensors_in(value) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from chain.from_iterable(map(tensors_in, value.values()))
+    elif isinstance(value, list | tuple):
+        yield from chain.from_iterable(map(tensors_in, value))
+    elif is_dataclass(value):
+        yield from chain.from_iterable(tensors_in(getattr(value, f.name)) for f in fields(value))

@@ -150,7 +150,7 @@ def test_what_was_found_whole_is_not_read_again_until_it_changes(folder, monkeyp
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # the same size and date
     assert store.valid(folder, [KEY]) == set()
     for nonsense in (b"", b"[]", b"{}", b"\xff", b'{"manifest_sha256": 1}'):
-        (folder / "rows" / ".known.json").write_bytes(nonsense)
+        (folder / "rows" / ".known").write_bytes(nonsense)
         assert store.valid(folder, [KEY]) == set()
 
 

@@ -74,10 +74,10 @@ def network(kernels: int, windows: int, kind: str, case: str) -> tuple[TanhNetwo
     Without sharing the windows have kernels of their own, with equal weights: the same function.
     """
     net = cnn(windows + 1, 2, kernels, shared=_KINDS[kind], bias=False)
-    w = torch.tensor(_KERNELS[:kernels], dtype=torch.float64)
+    w = torch.tensor(_KERNELS[:kernels], dtype=torch.float64, device="cpu")
     params = {
         "w": w if net.shared else w[:, None].repeat(1, windows, 1),
-        "a": torch.tensor(_OUTPUTS, dtype=torch.float64)[:kernels, :windows].clone(),
+        "a": torch.tensor(_OUTPUTS, dtype=torch.float64, device="cpu")[:kernels, :windows].clone(),
     }
     CASES[case][1](params)
     return net, params

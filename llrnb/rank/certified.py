@@ -102,8 +102,14 @@ def _candidates(matrix: Matrix) -> Iterator[int]:
 
 
 def _unproved(net: TanhNetwork, upper: int) -> Certificate:
-    nothing = torch.zeros(0, dtype=torch.int64)
-    return Certificate(0, upper, float("inf"), torch.zeros(0, net.input_dim).double(), nothing)
+    nothing = torch.zeros(0, dtype=torch.int64, device="cpu")
+    return Certificate(
+        0,
+        upper,
+        float("inf"),
+        torch.zeros(0, net.input_dim, dtype=torch.float64, device="cpu"),
+        nothing,
+    )
 
 
 def _pivots(tangent: Matrix, size: int) -> tuple[Indices, Indices]:

@@ -163,7 +163,10 @@ def fresh(
 def _others(inputs: Tensor, rank: int) -> Tensor:
     """Normal inputs around the given ones: more than twice the rank as far out, some elsewhere."""
     scales = torch.cat(
-        [torch.ones(2 * rank + 32), torch.tensor(_SCALES).repeat_interleave(_PER_SCALE)]
+        [
+            torch.ones(2 * rank + 32, device="cpu"),
+            torch.tensor(_SCALES, device="cpu").repeat_interleave(_PER_SCALE),
+        ]
     ).double()
     shape = (len(scales), *inputs.shape[1:])
     normal = torch.from_numpy(rng("fresh inputs").standard_normal(shape))

@@ -76,7 +76,7 @@ def _closed_form(
             f"the network needs inputs of shape (sample, {net.input_dim}), "
             f"got {tuple(inputs.shape)}"
         )
-    seen = inputs[:, torch.tensor(net.windows)]
+    seen = inputs[:, torch.tensor(net.windows, device=inputs.device)]
     w, a, b = params["w"], params["a"], params.get("b", inputs.new_zeros(()))
     u = torch.einsum("ipe,ke->ikp" if net.shared else "ipe,kpe->ikp", seen, w)
     activation = torch.tanh_(u + (b[:, None] if net.shared and net.bias else b))

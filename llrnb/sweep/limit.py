@@ -109,15 +109,16 @@ class Limit:
         fields["options"] = dict(self.options or {})
         found = []
         for family, one in self.families.items():
-            for samples in self.samples[family]:
-                parameters = {
-                    **fields,
-                    "family": family,
-                    "network": describe_network(one(self.kernels[family])),
-                    "kernels": self.kernels[family],
-                    "samples": samples,
-                }
-                found.append(Cell(parameters, seconds, self.labels_of(parameters)))
+            parameters = {
+                **fields,
+                "family": family,
+                "network": describe_network(one(self.kernels[family])),
+                "kernels": self.kernels[family],
+            }
+            labels = self.labels_of(parameters)
+            found += [
+                Cell({**parameters, "samples": n}, seconds, labels) for n in self.samples[family]
+            ]
         return found
 
 

@@ -80,12 +80,13 @@ class PhaseDiagram:
         fields = asdict(self)
         seconds = fields.pop("seconds") * self.trials
         fields = {name: fields[name] for name in signature(phase_cell).parameters if name != "dim"}
+        labels = self.labels_of(fields)
         grid = product(self.dims, self.samples)
         return [
             Cell(
                 {**fields, "dim": dim, "samples": samples},
                 seconds * (samples / 100) ** 2,
-                self.labels_of(fields),
+                labels,
             )
             for dim, samples in grid
         ]
@@ -268,7 +269,7 @@ def _descent(planted, fresh, *, network, steps, **_) -> list[dict]:
         linear = run.params["alpha0"][:, None] * run.params["w0"]
         cosine = torch.nn.functional.cosine_similarity(linear, goal)
     else:
-        cosine = torch.full((len(planted),), torch.nan)
+        cosine = torch.full((len(planted),), torch.nan, device="cpu")
     columns = {
         "weight_distance": descent.weight_distance(network, run.params, weights, inputs),
         "test_distance": descent.test_distance(guesses, truth),

@@ -114,27 +114,25 @@ class Recovery:
         cells = []
         for (family, narrowest), multiple in product(self.families.items(), self.multiples):
             net = narrowest(multiple)
-            network = describe_network(net)
-            for samples in self.samples:
-                parameters = {
-                    "variant": self.variant,
-                    "family": family,
-                    "multiple": multiple,
-                    "network": network,
-                    "target": target,
-                    "samples": samples,
-                    "learning_rates": list(self.learning_rates),
-                    "trials": self.trials,
-                    "steps": self.steps,
-                    "tolerance": self.tolerance,
-                    "std": self.std,
-                    "test_samples": self.test_samples,
-                    "engine": self.engine,
-                    "device": "cpu",
-                    **chosen,
-                }
-                work = net.neurons * samples * self.steps * networks
-                cells.append(Cell(parameters, _SECONDS * work, self.labels_of(parameters)))
+            parameters = {
+                "variant": self.variant,
+                "family": family,
+                "multiple": multiple,
+                "network": describe_network(net),
+                "target": target,
+                "learning_rates": list(self.learning_rates),
+                "trials": self.trials,
+                "steps": self.steps,
+                "tolerance": self.tolerance,
+                "std": self.std,
+                "test_samples": self.test_samples,
+                "engine": self.engine,
+                "device": "cpu",
+                **chosen,
+            }
+            labels = self.labels_of(parameters)
+            seconds = _SECONDS * net.neurons * self.steps * networks
+            cells += [Cell({**parameters, "samples": n}, seconds * n, labels) for n in self.samples]
         return cells
 
 

@@ -62,7 +62,9 @@ def empty_history(initial: Params, record_at: tuple[int, ...]) -> History:
     """A history to be filled by an engine."""
     nets = len(initial["a"])
     params = {
-        name: torch.empty((len(record_at), *value.shape), dtype=value.dtype)
+        name: torch.empty((len(record_at), *value.shape), dtype=value.dtype, device="cpu")
         for name, value in initial.items()
     }
-    return History(record_at, params, torch.empty((len(record_at), nets), dtype=torch.float64))
+    return History(
+        record_at, params, torch.empty((len(record_at), nets), dtype=torch.float64, device="cpu")
+    )
