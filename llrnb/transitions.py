@@ -11,7 +11,7 @@ from llrnb.streams import rng
 
 def binomial_interval(
     successes: Int[np.ndarray, "..."] | int, trials: int, confidence: float = 0.95
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+) -> tuple[Float[np.ndarray, "..."] | float, Float[np.ndarray, "..."] | float]:
     """Wilson's interval for a probability, from so many successes in independent trials.
 
     Raises:

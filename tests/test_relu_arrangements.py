@@ -168,7 +168,7 @@ def test_a_problem_says_which_data_it_needs():
         pose(plant(5, 6, labels="normalised"), "normalised")
     with pytest.raises(ValueError, match="network needs one of plain, skip, normalised, got 'deep"):
         pose(plant(6, 2), "deep")
-    with pytest.raises(ValueError, match="patterns needs an integer of at least 1, got -1"):
+    with pytest.raises(ValueError, match="patterns needs an integer of at least 0, got -1"):
         pose(plant(6, 2), "skip", patterns=-1)
 
 

@@ -221,7 +221,7 @@ def test_a_beta_below_double_precision_is_not_called_accurate():
 
 def test_a_beta_that_is_no_number_is_refused():
     for beta in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(ValueError, match="needs a finite β > 0"):
+        with pytest.raises(ValueError, match="beta needs a finite number > 0"):
             solve(pose(plant(10, 3), "skip"), "regularised", beta=beta)
 
 

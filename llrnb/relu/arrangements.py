@@ -142,7 +142,8 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
     Args:
         planted: linear labels for "skip", ReLU for "plain", normalised for "normalised".
         network: one of these three words.
-        patterns: how many directions to draw, max(n, 50) by default.
+        patterns: how many directions to draw, max(n, 50) by default. With 0 there are only the
+            planted neurons' own patterns, and all ones.
         seed: of the directions; they do not depend on the network.
 
     Raises:
@@ -151,7 +152,7 @@ def pose(planted: Planted, network: str, *, patterns: int | None = None, seed: i
     """
     one_of(Network, "network", network)
     checks.instance(planted, Planted, "planted")
-    patterns = None if patterns is None else checks.count(patterns, "patterns")
+    patterns = None if patterns is None else checks.count(patterns, "patterns", least=0)
     seed = checks.seed(seed)
     samples, dim = planted.samples, planted.dim
     if planted.labels != MADE_FOR[network]:

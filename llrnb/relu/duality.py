@@ -134,7 +134,8 @@ def certified(
         objective = float(off @ off) + beta * objective
     else:
         violation = max(violation, float(np.linalg.norm(off) / (np.linalg.norm(outputs) or 1.0)))
-    gap = (objective - bound) / objective if objective > 0 else 0.0
+    most = objective + (lost(problem, weights, off) if form == "regularised" else 0.0)
+    gap = (most - bound) / objective if objective > 0 else 0.0
     return Solution(*weights, objective, status, dual, gap, violation)
 
 
@@ -264,6 +265,17 @@ def output(problem: Problem, weights: Parts) -> Float[np.ndarray, " sample"]:
     skip, positive, negative = weights
     total = (problem.patterns * (problem.planted.inputs @ (positive - negative))).sum(axis=1)
     return total if skip is None else total + problem.planted.inputs @ skip
+
+
+def lost(problem: Problem, weights: Parts, off: Float[np.ndarray, " sample"]) -> float:
+    """By how much the squared length of y - A w may exceed that of off, which was rounded."""
+    skip, positive, negative = weights
+    inputs, sizes = np.abs(problem.planted.inputs), np.abs(positive) + np.abs(negative)
+    terms = np.abs(problem.planted.outputs) + (problem.patterns * (inputs @ sizes)).sum(axis=1)
+    if skip is not None:
+        terms = terms + inputs @ np.abs(skip)
+    rounding = np.finfo(float).eps * terms
+    return float((2 * np.abs(off) + rounding) @ rounding)
 
 
 def cost(problem: Problem, weights: Parts) -> float:

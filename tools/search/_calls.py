@@ -905,7 +905,7 @@ def _relu() -> None:
         lambda: {"planted": llrnb.plant(12, 3), "network": "skip", "patterns": 10, "seed": 3},
         planted=OBJECT,
         network=WORD,
-        patterns=but(COUNT, None),
+        patterns=but(COUNT, None, 0),
         seed=SEED,
     )
     _call("isometry", llrnb.isometry, lambda: {"problem": _problem()}, problem=OBJECT)
@@ -1312,7 +1312,9 @@ def _sweeps() -> None:
         lambda: {"table": _rows(), "by": "test_error"},
         by=WORD,
     )
-    _call("sweep.shares", sweep.shares, lambda: {"table": _phases()}, table=TABLE)
+    _call(
+        "sweep.shares", sweep.shares, lambda: {"table": _phases(), "outcome": "holds"}, table=TABLE
+    )
     _call(
         "sweep.averages",
         sweep.averages,
