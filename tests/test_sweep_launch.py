@@ -324,7 +324,8 @@ def test_a_failed_cell_is_kept_reported_and_retried_on_request(tmp_path, inline)
     broken, healthy = Broken(**few), sweep.Recovery(**few)
     with pytest.raises(sweep.SweepFailed, match="2 of 3 cells") as failed:
         sweep.launch(broken, tmp_path)
-    assert "std needs a finite number >= 0, got -1.0" in str(failed.value) and "--retry" in str(failed.value)
+    assert "std needs a finite number >= 0" in str(failed.value)
+    assert "--retry" in str(failed.value)
     bad = broken.cells()[0].key
     assert sweep.status(broken, tmp_path) == {"done": 1, "failed": 2, "missing": 0}
     assert (tmp_path / "failed" / f"{bad}.ipynb").exists()
@@ -361,7 +362,8 @@ def test_a_failed_notebook_says_where(tmp_path):
     cell = {**FEW.cells()[0].parameters, "std": -1.0, "samples": [6], "folder": str(folder)}
     executed = folder / "{run}.ipynb"
     keys, text = driver.run_job("recovery", cell, str(executed), ["a key"])
-    assert keys == set() and "std needs a finite number >= 0, got -1.0" in text and "Traceback" in text
+    assert keys == set() and "Traceback" in text
+    assert "std needs a finite number >= 0" in text
     cells = nbformat.read(executed, as_version=4).cells
     assert any(o.output_type == "error" for c in cells for o in c.get("outputs", ()))
 
