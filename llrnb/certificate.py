@@ -146,7 +146,7 @@ def certify(
     task, seed = _Task.of(net, params, inputs, outputs, precision), checks.seed(seed)
     if not task.misfit <= 1:
         return task.certificate(Outcome.NOT_FITTED)
-    if len(task.inputs) < task.size:
+    if len(task.inputs) < task.size or not task.finite:
         return task.certificate(Outcome.FITS)
     rows, sigma = task.confirmed(seed)
     first = task.determining(rows)
@@ -305,7 +305,8 @@ class _Task:
         alive = (a.any(axis=1) if self.net.shared else a != 0) & (self.lengths > 0)
         length = np.where(alive, self.lengths, 0.0)
         used = np.broadcast_to(alive[:, None] if self.net.shared else alive, a.shape)
-        size = float(np.sqrt(np.square(a[used]).mean())) if used.any() else 0.0
+        most = np.abs(a[used]).max(initial=0.0) or 1.0  # first, so that no square overflows
+        size = float(most * np.sqrt(np.square(a[used] / most).mean())) if used.any() else 0.0
         c = size or abs(float(self.params.get("c", 0.0))) or 1.0
         return {
             "w": np.broadcast_to(length[..., None], self.params["w"].shape),
@@ -372,8 +373,16 @@ class _Task:
 
     # What follows from them.
 
+    @property
+    def finite(self) -> bool:
+        """Whether the equations and their derivatives are numbers."""
+        numbers = (self.matrix, self.noise, self.error)
+        return all(np.isfinite(values).all() for values in numbers)
+
     def step(self) -> "_Task":
-        """The fit after one step of Gauss and Newton."""
+        """The fit after one step of Gauss and Newton; where it was, if that is nowhere."""
+        if not self.finite:
+            return self
         move = np.zeros_like(self.scale)
         move[self.scale > 0] = np.linalg.lstsq(self.matrix, -self.error, rcond=None)[0]
         sizes = [value.numel() for value in self.params.values()]
@@ -482,7 +491,7 @@ class _Task:
     def is_zero(self) -> bool:
         """Whether exactly one zero of as many equations is near."""
         task = self.settled()
-        return task.misfit <= 1 and task.radius(np.arange(len(self.inputs))) < inf
+        return task.misfit <= 1 and task.finite and task.radius(np.arange(len(self.inputs))) < inf
 
     def settled(self) -> "_Task":
         """The fit after as many steps as lower the misfit, until every sample is met."""
