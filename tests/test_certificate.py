@@ -310,12 +310,8 @@ def test_the_rank_of_a_certified_fit_is_its_number_of_parameters():
 
 def test_a_fit_whose_derivatives_are_no_numbers_stays_as_it_is():
     net = fully_connected(2, 2)
-    x = (
-        torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]] * 4).double()
-        * torch.arange(1, 13)[:, None]
-    )
-    huge = {"w": torch.full((2, 2), 1e-300), "b": torch.zeros(2), "a": torch.full((2, 1), 1e305)}
-    huge = {name: value.double() for name, value in huge.items()}
-    y = torch.ones(12).double()
+    x, y = torch.randn(12, 2).double(), torch.ones(12).double()
+    huge = {"w": torch.full((2, 2), 1e-300, dtype=torch.float64)}
+    huge |= {"b": torch.zeros(2).double(), "a": torch.full((2, 1), 1e305, dtype=torch.float64)}
     assert all(torch.equal(value, huge[name]) for name, value in settle(net, huge, x, y).items())
     assert certify(net, huge, x, y).outcome is Outcome.NOT_FITTED
