@@ -114,7 +114,7 @@ def certify(
     The outcome says
 
     - "not fitted": an error exceeds delta.
-    - "fits to δ, not certified": no more than that.
+    - "fits to δ, not certified": no more than that. If δ exceeds the outputs, it never says more.
     - "fits to δ, locally determined": r of the samples have exactly one zero near the fit.
     - "agrees on this input law, or a coincidence": besides, there are r + 1 samples of which every
       r have a smallest singular value of at least `THRESHOLD`, so that each of them tests what the
@@ -146,7 +146,7 @@ def certify(
     task, seed = _Task.of(net, params, inputs, outputs, precision), checks.seed(seed)
     if not task.misfit <= 1:
         return task.certificate(Outcome.NOT_FITTED)
-    if len(task.inputs) < task.size or not task.finite:
+    if len(task.inputs) < task.size or task.vague or not task.finite:
         return task.certificate(Outcome.FITS)
     rows, sigma = task.confirmed(seed)
     first = task.determining(rows)
@@ -289,6 +289,12 @@ class _Task:
     @property
     def misfit(self) -> float:
         return float(np.abs(self.error).max())
+
+    @property
+    def vague(self) -> bool:
+        """Whether zero would fit as well, and the fit is not zero."""
+        zero_fits = (np.abs(self.outputs.numpy()) <= self.delta).all()
+        return bool(zero_fits and any(value.any() for value in self.params.values()))
 
     # The equations' first and second derivatives.
 

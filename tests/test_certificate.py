@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from llrnb import cnn, exact_rank, fully_connected, narrowest_interpolator, predict, tangent_matrix
+from llrnb import (
+    certificate,
+    cnn,
+    exact_rank,
+    fully_connected,
+    narrowest_interpolator,
+    predict,
+    tangent_matrix,
+)
 from llrnb.certificate import (
     THRESHOLD,
     Outcome,
@@ -308,10 +316,23 @@ def test_the_rank_of_a_certified_fit_is_its_number_of_parameters():
         assert tangent_matrix(net, target.params, draw(target, 3)[0]).shape[1] == found.params
 
 
-def test_a_fit_whose_derivatives_are_no_numbers_stays_as_it_is():
-    net = fully_connected(2, 2)
-    x, y = torch.randn(12, 2).double(), torch.ones(12).double()
+def test_a_fit_whose_rounding_exceeds_the_outputs_is_not_certified():
+    net, x = fully_connected(2, 2), torch.randn(12, 2).double()
     huge = {"w": torch.full((2, 2), 1e-300, dtype=torch.float64)}
     huge |= {"b": torch.zeros(2).double(), "a": torch.full((2, 1), 1e305, dtype=torch.float64)}
-    assert all(torch.equal(value, huge[name]) for name, value in settle(net, huge, x, y).items())
-    assert certify(net, huge, x, y).outcome is Outcome.NOT_FITTED
+    for y in (torch.ones(12).double(), predict(net, huge, x)):
+        assert certify(net, huge, x, y).outcome is Outcome.FITS
+        settled = settle(net, huge, x, y)
+        assert all(torch.equal(value, huge[name]) for name, value in settled.items())
+
+
+def test_a_step_to_nowhere_is_not_taken(monkeypatch):
+    target = generic_target(CNN, seed=1)
+    x, y = draw(target, 9)
+    off = {name: value * 1.001 for name, value in target.params.items()}
+    assert misfit(CNN, settle(CNN, off, x, y), x, y) <= 1
+    monkeypatch.setattr(
+        certificate, "tangent_matrix", lambda *task: tangent_matrix(*task) * torch.inf
+    )
+    assert all(torch.equal(v, off[name]) for name, v in settle(CNN, off, x, y).items())
+    assert certify(CNN, target.params, x, y).outcome is Outcome.FITS
