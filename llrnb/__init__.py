@@ -9,6 +9,7 @@ from llrnb import condensation, embedding, least_squares, reduction, targets, th
 from llrnb.certificate import Certificate, certify
 from llrnb.deep import DeepNetwork
 from llrnb.interpolation import Interpolation, Outcome, narrowest_interpolator
+from llrnb.models import Model, from_module
 from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
 from llrnb.rank import (
     certify_rank,
@@ -28,6 +29,7 @@ __all__ = [
     "Certificate",
     "DeepNetwork",
     "Interpolation",
+    "Model",
     "Outcome",
     "Status",
     "TanhNetwork",
@@ -38,6 +40,7 @@ __all__ = [
     "condensation",
     "embedding",
     "exact_rank",
+    "from_module",
     "fully_connected",
     "isometry",
     "least_squares",

@@ -64,6 +64,11 @@ class DeepNetwork:
         return self.widths[0]
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return (self.input_dim,)
+
+    @property
     def layers(self) -> int:
         """Number of layers L, the output's included."""
         return len(self.widths) - 1

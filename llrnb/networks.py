@@ -72,6 +72,11 @@ class TanhNetwork:
                 )
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return (self.input_dim,)
+
+    @property
     def entries(self) -> int:
         """Number of inputs that one window sees, without the bias."""
         return len(self.windows[0])

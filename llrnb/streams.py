@@ -7,10 +7,12 @@ initialisation. Equal keys give equal numbers, on every machine.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from operator import index
 
 import numpy as np
+import torch
 
 _NETWORK = ("kernels", "windows", "entries", "shared", "bias", "output_bias")
 _DEEP = ("widths", "bias", "residual")
@@ -25,6 +27,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "search starts": (*_NETWORK, "seed"),
     "deep initial params": (*_DEEP, "seed"),
     "deep target params": (*_DEEP, "seed"),
+    "module initial params": ("shapes", "seed"),
     "mini-batch orders": ("batch_size", "seed"),
     "generic inputs": (),
     "fresh inputs": (),
@@ -74,6 +77,15 @@ def rng(role: str, **coordinates: object) -> np.random.Generator:
     values = {name: _whole(name, value) for name, value in coordinates.items()}
     digest = hashlib.sha256(json.dumps([role, values], sort_keys=True).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest))
+
+
+@contextmanager
+def torch_seeded(seed: int) -> Iterator[None]:
+    """Torch's own generators at a seed, for what draws from them; put back afterwards."""
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
 
 
 def _whole(name: str, value: object) -> int | list:

@@ -104,9 +104,15 @@ def test_float32_is_float64_with_fewer_digits():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": Adam()}, "cpu engine needs optimizer .*GradientDescent.* got Adam"),
-        ({"batch_size": 4}, "cpu engine needs batch_size None, got 4"),
-        ({"precision": "float32"}, "cpu engine needs precision 'float64', got 'float32'"),
+        (
+            {"engine": "cpu", "optimizer": Adam()},
+            "cpu engine needs optimizer .*GradientDescent.* got Adam",
+        ),
+        ({"engine": "cpu", "batch_size": 4}, "cpu engine needs batch_size None, got 4"),
+        (
+            {"engine": "cpu", "precision": "float32"},
+            "cpu engine needs precision 'float64', got 'float32'",
+        ),
         ({"precision": "half"}, "precision needs one of float64, float32, got 'half'"),
         ({"batch_size": 0, "engine": "torch"}, "batch_size needs an integer of at least 1, got 0"),
     ],

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb.models import outputs_of
 from llrnb.networks import Params
 from llrnb.rank.rounding import EPS, rounding
 from llrnb.rank.singular import NumericalRank, Verdict, lengths, matrix_rank, unit
@@ -28,12 +29,12 @@ def coarse(tangent: Tensor, errors: Tensor) -> Doubt:
     return None
 
 
-def repeated(rank: int, inputs: Tensor) -> Doubt:
-    """As many as there are inputs, equal ones counted once: others may raise the rank."""
+def repeated(rank: int, inputs: Tensor, outputs: int) -> Doubt:
+    """As many as there are outputs, of equal inputs once: other inputs may raise the rank."""
     flat = inputs.flatten(1)
     step = flat.abs().amax(0).clamp_min(1e-300) * 2.0**-40
     distinct = len(torch.unique((flat / step).round(), dim=0))
-    if rank < distinct:
+    if rank < distinct * outputs:
         return None
     return "at least", f"{rank} on {distinct} distinct inputs, so at least {rank} for the model"
 
@@ -62,8 +63,8 @@ def _differs(
     return bool(off.double().mean() > 0.25)
 
 
-def _outputs(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, " sample"]:
-    return torch.vmap(model, in_dims=(None, 0))(params, inputs).double()
+def _outputs(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, " row"]:
+    return outputs_of(model, params, inputs).double().flatten()
 
 
 def out_of_scale(model: Model, params: Params, inputs: Tensor, found: NumericalRank) -> Doubt:
@@ -140,8 +141,9 @@ def fresh(
         more = tangent_matrix(model, params, others)
     except (TypeError, ValueError, RuntimeError, IndexError):
         return None  # a model may refuse inputs that are none of its own
-    finite = more.isfinite().all(1)
-    more, others = more[finite], others[finite]
+    rows = more.view(len(others), -1, more.shape[1])
+    finite = rows.isfinite().all(2).all(1)
+    more, others = rows[finite].flatten(0, 1), others[finite]
     if not len(more):
         return None
     more_errors = rounding(model, params, others, more)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb.checks import double, double_params
+from llrnb.models import as_model, outputs_of
 from llrnb.networks import Params
 from llrnb.rank.doubts import coarse, out_of_scale, underived, unseen
 from llrnb.rank.numerical import generic_inputs
@@ -52,8 +53,8 @@ class LocalLinearFit:
 
 
 def local_linear_fit(
-    model: Model,
-    params: Params,
+    model: Model | torch.nn.Module,
+    params: Params | None,
     inputs: Float[Tensor, "sample ..."],
     test_inputs: Float[Tensor, "test ..."] | None = None,
 ) -> LocalLinearFit:
@@ -66,7 +67,7 @@ def local_linear_fit(
 
     Args:
         model: as in `tangent_matrix`.
-        params: the target's parameters.
+        params: the target's parameters; None for those that a module has.
         inputs: the samples to fit.
         test_inputs: where minimisers are compared with the target; drawn from N(0, I) by default,
             as many as determine a tangent function.
@@ -80,8 +81,9 @@ def local_linear_fit(
     >>> [local_linear_fit(target.net, target.params, draw(target, n)[0]).recovers for n in (2, 3)]
     [False, True]
     """
-    stored, given = params, inputs
-    params, inputs = double_params(params), double(inputs, "inputs")
+    given, inputs = inputs, double(inputs, "inputs")
+    model, stored = as_model(model, params, tuple(inputs.shape[1:]))
+    params = double_params(stored)
     drawn = test_inputs is None
     if not inputs.ndim or not len(inputs):
         raise ValueError(f"a fit needs at least 1 input, got shape {tuple(inputs.shape)}")
@@ -95,23 +97,26 @@ def local_linear_fit(
         )
     points = torch.cat([inputs, others])
     both, errors = measured(model, params, points)
-    tangent, test_tangent = both[: len(inputs)], both[len(inputs) :]
+    fitted = len(both) // len(points) * len(inputs)  # rows: several outputs are several
+    tangent, test_tangent = both[:fitted], both[fitted:]
     flat = torch.cat([value.flatten() for value in params.values()])
     rows = _row_space(tangent)
     solution = rows.mT @ (rows @ flat)
-    target = torch.vmap(model, in_dims=(None, 0))(params, points[len(inputs) :])
+    target = outputs_of(model, params, others)
     departure = test_tangent @ (solution - flat)
     error = float(departure.norm() / target.norm()) if departure.any() else 0.0
     parts = solution.split([value.numel() for value in params.values()])
-    empirical = matrix_rank(tangent, errors[:, : len(inputs)])
+    empirical = matrix_rank(tangent, errors[:, :fitted])
     joint = matrix_rank(both, errors)
     digits = last_digits(model, stored, [given, test_inputs], both)
     if digits is not None:
-        empirical = within_digits(empirical, tangent, digits[:, : len(inputs)])
+        empirical = within_digits(empirical, tangent, digits[:, :fitted])
         joint = within_digits(joint, both, digits)
-    verdict, reason = _compared(empirical, joint, len(inputs.unique(dim=0)), len(flat))
+    verdict, reason = _compared(
+        empirical, joint, fitted // len(inputs) * len(inputs.unique(dim=0)), len(flat)
+    )
     doubt = coarse(both, errors) or underived(model, params, points, both)
-    if not doubt and verdict == "does not" and empirical.rank < len(inputs):
+    if not doubt and verdict == "does not" and empirical.rank < fitted:
         doubt = out_of_scale(model, params, inputs, empirical)
     if not doubt and verdict == "recovers" and joint.rank < len(flat):
         doubt = out_of_scale(model, params, points, joint)
@@ -125,7 +130,7 @@ def local_linear_fit(
             for (name, value), part in zip(params.items(), parts, strict=True)
         },
         error=error,
-        samples=len(tangent),
+        samples=len(inputs),
         empirical=empirical,
         joint=joint,
         verdict=verdict,

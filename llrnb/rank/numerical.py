@@ -8,6 +8,7 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double, double_params
+from llrnb.models import as_model
 from llrnb.networks import Params
 from llrnb.rank import doubts
 from llrnb.rank.rounding import last_digits, measured
@@ -19,7 +20,11 @@ _MOST = 10**7  # entries of a tangent matrix, for more inputs to be drawn
 
 
 def numerical_rank(
-    model: Model, params: Params, inputs: Float[Tensor, "sample ..."] | None = None
+    model: Model | torch.nn.Module,
+    params: Params | None = None,
+    inputs: Float[Tensor, "sample ..."] | None = None,
+    *,
+    input_shape: tuple[int, ...] | None = None,
 ) -> NumericalRank:
     """The model rank (Def. 5) of any differentiable model, from its tangent matrix in float64.
 
@@ -30,13 +35,14 @@ def numerical_rank(
 
     Args:
         model: as in `tangent_matrix`.
-        params: its parameters.
+        params: its parameters; None for those that a module has.
         inputs: where to evaluate the tangent functions. None draws them from N(0, I), as many as
-            are needed, for a model that has an `input_dim`.
+            are needed.
+        input_shape: of one input, if none are given; a model may know it.
 
     Raises:
         As `tangent_matrix`; ValueError for derivatives that are not finite, or for no inputs and
-        no `input_dim`.
+        no shape of them.
 
     >>> from llrnb.networks import cnn
     >>> net = cnn(5, 3, kernels=1)
@@ -46,13 +52,20 @@ def numerical_rank(
     >>> found = numerical_rank(net, net.init(std=1.0), torch.randn(3, 5).repeat(4, 1))
     >>> found.rank, found.verdict, found.reason
     (3, 'at least', '3 on 3 distinct inputs, so at least 3 for the model')
+    >>> layers = torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2)
+    >>> numerical_rank(torch.nn.Sequential(*layers), input_shape=(4,)).rank
+    23
     """
+    shape = getattr(model, "input_shape", input_shape)
+    if inputs is not None:
+        shape = checks.tensor(inputs, "inputs").shape[1:]
+    if shape is None:
+        raise ValueError("numerical_rank needs inputs, or the input_shape of one, got neither")
+    model, params = as_model(model, params, tuple(shape))
     if inputs is not None:
         return _judged(model, params, inputs)
-    if not hasattr(model, "input_dim"):
-        raise ValueError("numerical_rank needs inputs for a model without an input_dim")
     for more in (1, 8, 64):
-        inputs = generic_inputs(model, params, (model.input_dim,), more)
+        inputs = generic_inputs(model, params, tuple(shape), more)
         found = _judged(model, params, inputs)
         if found.verdict != "at least" or 8 * len(inputs) * found.singular_values.numel() > _MOST:
             return found
@@ -71,7 +84,7 @@ def _judged(model: Model, params: Params, inputs: Tensor) -> NumericalRank:
     doubt = doubts.coarse(tangent, errors) or doubts.underived(model, wide, points, tangent)
     if not doubt and found.rank < tangent.shape[1]:
         doubt = (
-            doubts.repeated(found.rank, points)
+            doubts.repeated(found.rank, points, len(tangent) // len(points))
             or doubts.out_of_scale(model, wide, points, found)
             or doubts.unseen(model, wide, points, tangent, errors, found)
         )
@@ -98,5 +111,6 @@ def generic_inputs(
         inputs = torch.from_numpy(stream.standard_normal((samples, *shape)))
         if samples == most:
             return inputs
-        if 2 * matrix_rank(tangent_matrix(model, params, inputs)).rank <= samples:
+        tangent = tangent_matrix(model, params, inputs)
+        if 2 * matrix_rank(tangent).rank <= len(tangent):
             return inputs

@@ -18,14 +18,14 @@ _STEP = 2.0**-24
 
 def measured(
     model: Model, params: Params, inputs: Float[Tensor, "sample ..."]
-) -> tuple[Float[Tensor, "sample param"], Float[Tensor, "way sample param"]]:
+) -> tuple[Float[Tensor, "row param"], Float[Tensor, "way row param"]]:
     """A tangent matrix, and two matrices of the size of its errors; see `rounding`.
 
     Raises:
         As `tangent_matrix`; ValueError for derivatives that are not finite.
     """
     tangent = tangent_matrix(model, params, inputs)
-    finite = tangent.isfinite().all(1)
+    finite = tangent.view(len(inputs), -1).isfinite().all(1)
     if not finite.all():
         raise ValueError(
             "a rank needs finite derivatives, got NaN or infinity "
@@ -35,8 +35,8 @@ def measured(
 
 
 def rounding(
-    model: Model, params: Params, inputs: Tensor, tangent: Float[Tensor, "sample param"]
-) -> Float[Tensor, "way sample param"]:
+    model: Model, params: Params, inputs: Tensor, tangent: Float[Tensor, "row param"]
+) -> Float[Tensor, "way row param"]:
     """Two matrices of the size of the errors in a tangent matrix.
 
     - The fourth difference of the matrix along the params, of step 2^-24: what is smooth drops
@@ -53,9 +53,11 @@ def rounding(
     moved = {name: moved_by(value, EPS, seed) for seed, (name, value) in enumerate(params.items())}
     order = torch.from_numpy(rng("last digits", seed=0).permutation(len(inputs)))
     again = torch.empty_like(tangent)
+    rows = again.view(len(inputs), -1)
     for batch in order.tensor_split(2):
         if len(batch):
-            again[batch] = tangent_matrix(model, moved, moved_by(inputs[batch], EPS, len(params)))
+            found = tangent_matrix(model, moved, moved_by(inputs[batch], EPS, len(params)))
+            rows[batch] = found.view(len(batch), -1)
     errors = torch.stack([fourth.div_(70**0.5), again.sub_(tangent)])
     if errors.isfinite().all():
         return errors
@@ -64,7 +66,7 @@ def rounding(
 
 def last_digits(
     model: Model, params: Mapping[str, Tensor], inputs: Sequence[Tensor], tangent: Tensor
-) -> Float[Tensor, "1 sample param"] | None:
+) -> Float[Tensor, "1 row param"] | None:
     """The change of the matrix within the last stored digit; None if all came in float64."""
     if all(value.dtype == torch.float64 for value in (*params.values(), *inputs)):
         return None

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb import checks
 from llrnb.checks import double, double_params
+from llrnb.models import ModuleModel, as_model
 from llrnb.networks import Params, TanhNetwork
 from llrnb.rank.compiled import fill_tangent
 
@@ -17,31 +17,32 @@ Model = Callable[[Params, Tensor], Tensor]
 
 
 def tangent_matrix(
-    model: Model, params: Params, inputs: Float[Tensor, "sample ..."]
-) -> Float[Tensor, "sample param"]:
+    model: Model | torch.nn.Module, params: Params | None, inputs: Float[Tensor, "sample ..."]
+) -> Float[Tensor, "row param"]:
     """The derivative of the output by every parameter, at every input.
 
         J[i, k] = d f(x_i; params) / d params_k
 
     in float64, whatever float came: widening changes no value. Columns follow the params dict,
-    each array flattened row by row. Its rank is the empirical rank (Def. 6).
+    each array flattened row by row. Its rank is the empirical rank (Def. 6). Several outputs of one
+    sample are rows, one below the other.
 
     Args:
-        model: a differentiable torch function of (params, one input) with a scalar value. A
-            `torch.nn.Module` becomes one with `torch.func.functional_call`.
-        params: its parameters, of one network.
+        model: a differentiable torch function of (params, one input), or a module.
+        params: its parameters, of one network; None for those that a module has.
         inputs: the samples, along the first axis.
 
     Raises:
         TypeError: params, inputs or outputs that are not real floats.
-        ValueError: no parameters, no inputs, NaN or infinity, an output that is not a scalar.
+        ValueError: no parameters, no inputs, NaN or infinity.
 
     >>> tangent_matrix(lambda params, x: (params["w"] * x).sum(), {"w": torch.ones(2)},
     ...                torch.tensor([[3.0, 4.0]]))
     tensor([[3., 4.]], dtype=torch.float64)
     """
-    checks.function(model, "model")
-    params, inputs = double_params(params), double(inputs, "inputs")
+    inputs = double(inputs, "inputs")
+    model, params = as_model(model, params, tuple(inputs.shape[1:]))
+    params = double_params(params)
     if not inputs.ndim or not len(inputs):
         raise ValueError(
             f"a tangent matrix needs at least 1 input, got inputs of shape {tuple(inputs.shape)}"
@@ -49,17 +50,37 @@ def tangent_matrix(
     if isinstance(model, TanhNetwork):
         return _closed_form(model, params, inputs)
 
-    def scalar(params: Params, x: Tensor) -> Tensor:
+    def checked(params: Params, x: Tensor) -> Tensor:
         output = model(params, x)
         if not isinstance(output, Tensor) or output.is_complex():
             came = output.dtype if isinstance(output, Tensor) else type(output).__name__
             raise TypeError(f"a model needs a real tensor as output, got {came}")
-        if output.ndim:
-            raise ValueError(f"a model needs a scalar output, got shape {tuple(output.shape)}")
         return output
 
-    slopes = torch.vmap(torch.func.grad(scalar), in_dims=(None, 0))(params, inputs)
-    return torch.cat([slopes[name].reshape(len(inputs), -1) for name in params], dim=1)
+    with torch.no_grad():
+        shape = checked(params, inputs[0]).shape
+    slope = torch.func.jacrev(checked) if shape else torch.func.grad(checked)
+    try:
+        slopes = torch.vmap(slope, in_dims=(None, 0))(params, inputs)
+    except RuntimeError:
+        if not isinstance(model, ModuleModel):
+            raise
+        return _one_by_one(checked, params, inputs)
+    rows = len(inputs) * shape.numel()
+    return torch.cat([slopes[name].reshape(rows, -1) for name in params], dim=1)
+
+
+def _one_by_one(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, "row param"]:
+    """The same for modules that have no batched form: one output of one sample at a time."""
+    leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+    rows = []
+    for x in inputs:
+        for output in model(leaves, x).flatten():
+            slopes = torch.autograd.grad(
+                output, list(leaves.values()), retain_graph=True, materialize_grads=True
+            )
+            rows.append(torch.cat([slope.flatten() for slope in slopes]))
+    return torch.stack(rows)
 
 
 def _closed_form(

@@ -1,38 +1,59 @@
-"""Gradient descent of many networks at once: one interface, two engines.
+"""Gradient descent of many networks at once: one interface, three engines.
 
-`cpu` is compiled and keeps eight networks in a core's cache; `torch` is batched, runs on any device
-and knows other optimizers and mini-batches. They give the same answers up to rounding.
+`cpu` is compiled and keeps eight two-layer networks in a core's cache; `torch` batches them, runs
+on any device and knows other optimizers and mini-batches; `general` trains any model with any loss.
+They give the same answers up to rounding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.models import Model, ModuleModel, from_module, outputs_of
 from llrnb.networks import TanhNetwork
-from llrnb.training import batched, cpu, progress
+from llrnb.streams import torch_seeded
+from llrnb.training import batched, cpu, general, progress
+from llrnb.training.general import fitted_to
+from llrnb.training.losses import LOSSES, Loss, checked_outputs, loss_of
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
 from llrnb.training.outcome import History, Status, Training
+from llrnb.training.task import PRECISIONS, Task
 
-__all__ = ["Adam", "GradientDescent", "History", "Optimizer", "Status", "Training", "train"]
+__all__ = [
+    "LOSSES",
+    "Adam",
+    "GradientDescent",
+    "History",
+    "Loss",
+    "Optimizer",
+    "Status",
+    "Task",
+    "Training",
+    "train",
+]
 
+ENGINES = {engine.NAME: engine for engine in (cpu, batched, general)}
 _PLAIN = GradientDescent()
-_PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
+_STD = 1e-10  # of the paper's networks
 
 
 def train(
-    net: TanhNetwork,
+    net: Model | torch.nn.Module | Callable[[], torch.nn.Module],
     inputs: Tensor,
     outputs: Tensor,
     *,
     learning_rates: Sequence[float] | np.ndarray,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None = None,
     steps: int,
     tolerance: float = 1e-12,
-    std: float = 1e-10,
-    engine: str = "cpu",
+    std: float | None = None,
+    starts: Mapping[str, Tensor] | None = None,
+    loss: str | Loss = "squared",
+    engine: str = "auto",
     device: str = "cpu",
     record_at: Sequence[int] = (),
     optimizer: Optimizer = _PLAIN,
@@ -41,39 +62,49 @@ def train(
 ) -> Training:
     """Train one network per learning rate and seed, by default by full-batch gradient descent.
 
-    theta <- theta - learning_rate * grad (1/n) sum_i (f_theta(x_i) - y_i)^2, from
-    `net.init(std, seed)`, until the loss is at most `tolerance`, or `steps` updates are made, or
-    the loss blows up. Each is an outcome in the result, not an error. A network's result does not
-    depend on the others in the call (with the torch engine, up to rounding). Long work shows a
-    progress bar in a notebook.
+    theta <- theta - learning_rate * grad (1/n) sum_i loss(f_theta(x_i), y_i), until the loss is at
+    most `tolerance`, or `steps` updates are made, or the loss blows up. Each is an outcome in the
+    result, not an error. A network's result does not depend on the others in the call (except with
+    the cpu engine, up to rounding). Long work shows a progress bar in a notebook.
 
     Args:
-        net: the architecture.
-        inputs: (sample, input), shared by all networks, or (net, sample, input).
-        outputs: (sample) or (net, sample), to match.
+        net: the architecture: a network of this package, or any torch module (it is copied and
+            trained in evaluation mode), or a function without arguments that makes one.
+        inputs: (sample, ...), shared by all networks, or (net, sample, ...), for which a module
+            needs to be made a model by `llrnb.from_module`. Integers stay integers.
+        outputs: (sample, ...) or (net, sample, ...), to match.
         learning_rates: one per network.
-        seeds: one per network, of its initialisation.
+        seeds: one per network, of its initialisation and its mini-batches; 0, 1, 2, ... by default.
         steps: the most updates.
-        tolerance: the mean squared error at which a network has converged.
-        std: the standard deviation of the initial parameters.
-        engine: "cpu" or "torch".
-        device: where the torch engine runs: "cpu", "cuda", "cuda:1", ...
+        tolerance: the loss at which a network has converged.
+        std: draws the initial parameters from N(0, std²). By default it is 1e-10 for networks of
+            this package, and a module starts from its own parameters. A function that makes modules
+            is called for each seed, with torch's generator at this seed.
+        starts: the initial parameters themselves, by name, each with a leading axis `net`.
+        loss: "squared", the squared error, summed over the outputs; "huber"; "cross entropy", of
+            predictions for each kind and an integer; or a function of one of each.
+        engine: "cpu", "torch" or "general"; "auto" takes the first of these that can do it.
+        device: where the other engines run: "cpu", "cuda", "cuda:1", ...
         record_at: steps at which the networks are kept in `history`, each in 0..steps.
-        optimizer: what a step makes of a gradient; other than plain gradient descent it needs the
-            torch engine, as do the next two.
+        optimizer: what a step makes of a gradient.
         batch_size: samples of each step, in a new order every epoch; None means all. The losses of
             the result are those of all samples, and networks stop between epochs.
         precision: "float64", or "float32" for the arithmetic of the descent.
 
     Raises:
         ValueError: data of the wrong shape or not finite, learning rates that are not positive,
-            counts that do not match, an unknown engine or device.
+            counts that do not match, an unknown engine or device, or an engine that cannot do it.
         RuntimeError: a GPU was asked for and there is none.
+
+    >>> layers = torch.nn.Linear(3, 8), torch.nn.GELU(), torch.nn.Linear(8, 1)
+    >>> run = train(torch.nn.Sequential(*layers), torch.eye(3), torch.ones(3),
+    ...             learning_rates=[0.1], steps=500)
+    >>> run.engine, bool(run.loss[0] < 1e-6)
+    ('general', True)
     """
-    checks.instance(net, TanhNetwork, "net")
     rates = np.array(checks.many(checks.real, learning_rates, "learning_rates", above=0))
+    seeds = range(len(rates)) if seeds is None else seeds
     seeds = checks.many(checks.seed, seeds, "seeds")
-    inputs, outputs = _checked_data(net, inputs, outputs, nets=len(rates))
     if len(rates) != len(seeds):
         raise ValueError(
             "training needs one learning rate and one seed per network, "
@@ -83,60 +114,112 @@ def train(
     record_at = checks.many(checks.count, record_at, "record_at", fewest=0, least=0, most=steps)
     checks.instance(optimizer, Optimizer, "optimizer")
     batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
-    checks.one_of(_PRECISIONS, "precision", precision)
-    options = {"optimizer": optimizer, "batch_size": batch_size, "precision": precision}
-    _check_engine(engine, device, options)
-
-    checks.room("the history", len(record_at), len(rates), net.parameter_count)
-    started = [net.init(std, seed) for seed in seeds]
-    initial = {name: torch.stack([params[name] for params in started]) for name in net.shapes}
-    limits = {"steps": steps, "tolerance": tolerance, "record_at": record_at}
+    checks.one_of(PRECISIONS, "precision", precision)
+    if engine != "auto":
+        checks.one_of(ENGINES, "engine", engine)
+    loss = loss_of(loss)
+    model, starts = _started(net, inputs, seeds, std, starts)
+    inputs, outputs, own_data = _checked_data(model, inputs, outputs, starts, loss)
+    parameters = sum(value[0].numel() for value in starts.values())
+    checks.room("the history", len(record_at), len(rates), parameters)
+    task = Task(
+        model, inputs, outputs, own_data, starts, rates, seeds, steps, tolerance, record_at,
+        loss, optimizer, batch_size, precision, device,
+    )  # fmt: skip
+    chosen, why = _engine(engine, task)
+    if chosen is not cpu:
+        check_device(device)
     with progress.bar(steps * len(rates)) as report:
-        task = (net, inputs, outputs, initial, rates)
-        if engine == "cpu":
-            return cpu.descend(*task, **limits, report=report)
-        return batched.descend(
-            *task,
-            **limits,
-            device=device,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            seeds=seeds,
-            precision=_PRECISIONS[precision],
-            report=report,
-        )
+        return replace(chosen.descend(task, report), engine=chosen.NAME, passed_over=why)
 
 
-def _checked_data(net, inputs, outputs, *, nets) -> tuple[Tensor, Tensor]:
-    """The data as float64 tensors on the CPU."""
-    inputs, outputs = checks.data(inputs, "inputs"), checks.data(outputs, "outputs")
-    shape = tuple(inputs.shape)
-    if inputs.ndim not in (2, 3) or shape[-1] != net.input_dim or 0 in shape:
-        raise ValueError(
-            f"training needs inputs of shape (sample, {net.input_dim}) or "
-            f"(net, sample, {net.input_dim}), got {shape}"
-        )
-    if inputs.ndim == 3 and shape[0] != nets:
-        raise ValueError(f"training needs inputs of {nets} networks, got those of {shape[0]}")
-    if outputs.shape != inputs.shape[:-1]:
-        raise ValueError(
-            f"training needs outputs of shape {shape[:-1]}, got {tuple(outputs.shape)}"
-        )
-    return inputs, outputs
+def _engine(name: str, task: Task) -> tuple:
+    """The engine of that name, or the first that does not refuse; and why others did."""
+    refusals = {}
+    for engine in ENGINES.values() if name == "auto" else [ENGINES[name]]:
+        refusal = engine.refuses(task)
+        if refusal is None:
+            return engine, tuple(refusals.values())
+        refusals[engine.NAME] = refusal
+    raise ValueError(f"{refusals[name]}; use engine='auto'")
 
 
-def _check_engine(engine: str, device: str, options: Mapping) -> None:
-    """The cpu engine is fast because it does one thing."""
-    checks.one_of(("cpu", "torch"), "engine", engine)
-    if engine == "torch":
-        return check_device(device)
-    plain = {"optimizer": _PLAIN, "batch_size": None, "precision": "float64"}
-    for name, value in {**options, "device": device}.items():
-        if value != {**plain, "device": "cpu"}[name]:
-            raise ValueError(
-                f"the cpu engine needs {name} {plain.get(name, 'cpu')!r}, got {value!r}; "
-                "use engine='torch'"
+def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]:
+    """The model and every network's initial parameters, stacked."""
+    made = [net]
+    if not isinstance(net, Model | torch.nn.Module):
+        if not callable(net):
+            raise TypeError(
+                "net needs to be a network, a torch module or a function that makes one, "
+                f"got {checks.came(net)}"
             )
+        made = [_made(net, seed) for seed in seeds]
+    if isinstance(made[0], torch.nn.Module):
+        shape = tuple(np.shape(inputs)[1:])
+        made = [from_module(module, shape) for module in made]
+    model = made[0]
+    if not all(model.computes_like(other) for other in made[1:]):
+        raise ValueError(
+            "the modules of one training need to differ in their parameters only, got other "
+            "shapes or buffers for another seed"
+        )
+    if starts is not None:
+        if std is not None:
+            raise ValueError(f"training needs starts or std, got both, std {std}")
+        checks.shapes(starts, {name: (len(seeds), *s) for name, s in model.shapes.items()})
+        return model, checks.double_params(starts)
+    if not isinstance(model, ModuleModel) or std is not None:
+        started = [model.init(_STD if std is None else std, seed) for seed in seeds]
+    elif len(made) == len(seeds):
+        started = [one.params for one in made]
+    else:
+        raise ValueError(
+            f"a module has one initialisation, and there are {len(seeds)} seeds: pass a function "
+            "that makes the module, or std, or starts"
+        )
+    return model, {name: torch.stack([p[name] for p in started]) for name in model.shapes}
+
+
+def _made(function: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
+    """A module from its function, under this seed; torch's generator stays as it is."""
+    with torch_seeded(seed):
+        module = function()
+    return checks.instance(module, torch.nn.Module, "what the function makes")
+
+
+def _checked_data(model, inputs, outputs, starts, loss) -> tuple[Tensor, Tensor, bool]:
+    """The data on the CPU, as float64 or as integers; and whether each network has its own."""
+    nets, shape = len(next(iter(starts.values()))), tuple(model.input_shape)
+    own = isinstance(model, TanhNetwork)  # which takes numbers only
+    inputs = checks.data(inputs, "inputs") if own else _numbers(inputs, "inputs")
+    outputs = checks.data(outputs, "outputs") if own else _numbers(outputs, "outputs")
+    came, axes = tuple(inputs.shape), len(shape)
+    if inputs.ndim - axes not in (1, 2) or came[inputs.ndim - axes :] != shape or 0 in came:
+        wanted = ", ".join(["sample", *map(str, shape)])
+        raise ValueError(
+            f"training needs inputs of shape ({wanted}) or (net, {wanted}), got {came}"
+        )
+    own_data = inputs.ndim - axes == 2
+    if own_data and came[0] != nets:
+        raise ValueError(f"training needs inputs of {nets} networks, got those of {came[0]}")
+    leading = came[: 1 + own_data]
+    if tuple(outputs.shape[: len(leading)]) != leading:
+        raise ValueError(f"training needs outputs of shape {leading}, got {tuple(outputs.shape)}")
+    first = {name: value[0] for name, value in starts.items()}
+    x, y = (inputs[0], outputs[0]) if own_data else (inputs, outputs)
+    with torch.no_grad():
+        made = fitted_to(outputs_of(model, first, x[:1]), y[:1])
+    checked_outputs(loss, y, tuple(made.shape[1:]))
+    return inputs, outputs, own_data
+
+
+def _numbers(values: Tensor, name: str) -> Tensor:
+    """Real numbers as float64, integers as int64."""
+    if isinstance(values, Tensor) and not values.dtype.is_floating_point:
+        kept = values.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+        if kept and values.layout == torch.strided and not values.is_meta:
+            return values.detach().to("cpu", torch.int64)
+    return checks.data(values, name)
 
 
 def check_device(device: str) -> None:

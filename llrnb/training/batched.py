@@ -1,4 +1,4 @@
-"""The torch engine: all networks in one batch of tensor operations, on any device.
+"""The torch engine: all two-layer networks in one batch of tensor operations, on any device.
 
 A step is a fixed sequence of operations on fixed tensors. On a GPU a run of steps is captured once
 as a graph and replayed, so that no step waits for Python; elsewhere the same steps are called, with
@@ -11,10 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import TanhNetwork
 from llrnb.streams import rng
-from llrnb.training.optimizers import Adam, Optimizer
+from llrnb.training.losses import squared
+from llrnb.training.optimizers import Adam
 from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
+from llrnb.training.task import Task
+
+NAME = "torch"
 
 # Steps between two questions whether every network has stopped; on a GPU a question waits.
 _PATIENCE = 100
@@ -23,85 +27,61 @@ _PATIENCE = 100
 _TOGETHER = 2**17
 
 
-def descend(
-    net: TanhNetwork,
-    inputs: Tensor,
-    outputs: Tensor,
-    initial: Params,
-    learning_rates: np.ndarray,
-    *,
-    steps: int,
-    tolerance: float,
-    record_at: tuple[int, ...],
-    device: str,
-    optimizer: Optimizer,
-    batch_size: int | None,
-    seeds: tuple[int, ...],
-    precision: torch.dtype,
-    report: Callable[[int], None],
-) -> Training:
+def refuses(task: Task) -> str | None:
+    """Why this engine cannot do a task; None if it can."""
+    if not isinstance(task.model, TanhNetwork):
+        return f"the torch engine needs a TanhNetwork, got a {type(task.model).__name__}"
+    if task.loss is not squared:
+        return f"the torch engine needs the squared loss, got {task.loss.__name__}"
+    return None
+
+
+def descend(task: Task, report: Callable[[int], None]) -> Training:
     """Train every network; see `llrnb.train`."""
-    nets, of_each = len(seeds), net.neurons * inputs.shape[-2]
-    together = max(1, _TOGETHER // of_each) if torch.device(device).type == "cpu" else nets
-    own_data = inputs.ndim == 3
+    of_each = task.model.neurons * task.samples
+    on_cpu = torch.device(task.device).type == "cpu"
+    together = max(1, _TOGETHER // of_each) if on_cpu else task.nets
+    return in_parts(task, Networks, together, report)
+
+
+def in_parts(
+    task: Task, kind: type["Descents"], together: int, report: Callable[[int], None]
+) -> Training:
+    """Train so many networks at a time."""
     parts = []
-    for first in range(0, nets, together):
-        some = slice(first, first + together)
-        data = (inputs[some], outputs[some]) if own_data else (inputs, outputs)
-        parts.append(
-            _descend(
-                net,
-                *data,
-                {name: value[some] for name, value in initial.items()},
-                learning_rates[some],
-                steps=steps,
-                tolerance=tolerance,
-                record_at=record_at,
-                device=device,
-                optimizer=optimizer,
-                batch_size=batch_size,
-                seeds=seeds[some],
-                precision=precision,
-                report=lambda made, before=steps * first: report(before + made),
-            )
-        )
+    for first in range(0, task.nets, together):
+        some = task.of(slice(first, first + together))
+        before = task.steps * first
+        parts.append(_descend(some, kind(some), lambda made, at=before: report(at + made)))
     return _joined(parts)
 
 
-def _descend(
-    net, inputs, outputs, initial, learning_rates, *,
-    steps, tolerance, record_at, device, optimizer, batch_size, seeds, precision, report,
-) -> Training:  # fmt: skip
+def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Training:
     """Train these networks together."""
-    data = [part.to(device, precision) for part in (inputs, outputs)]
-    params = {name: value.to(device, precision, copy=True) for name, value in initial.items()}
-    rate = torch.as_tensor(learning_rates, device=device, dtype=precision)
-    run = _Batch(net, *data, params, rate, tolerance, optimizer)
-    if batch_size is None or batch_size >= inputs.shape[-2]:
-        chunks = _Steps(run, device)
+    if task.batch_size is None or task.batch_size >= task.samples:
+        chunks = _Steps(run)
     else:
-        chunks = _Epochs(run, batch_size, seeds, device)
-
-    history = empty_history(initial, record_at)
+        chunks = _Epochs(run, task.batch_size, task.seeds)
+    history = empty_history(task.starts, task.record_at)
     at = 0
-    for event in sorted({*record_at, steps}):
+    for event in sorted({*task.record_at, task.steps}):
         while at < event and run.going.any():
             count = min(chunks.length - at % chunks.length, event - at)
             chunks.advance(at % chunks.length, count)
             at += count
-            report(at * len(rate))
+            report(at * task.nets)
         at = event
         loss = run.measure().double().cpu()
-        for record, step in enumerate(record_at):
+        for record, step in enumerate(task.record_at):
             if step == event:
                 history.loss[record] = loss
-                for name, value in params.items():
+                for name, value in run.params.items():
                     history.params[name][record] = value.cpu()
     status = tuple(
-        stopped(float(value), int(made), tolerance=tolerance, limit=steps)
+        stopped(float(value), int(made), tolerance=task.tolerance, limit=task.steps)
         for value, made in zip(loss, run.done, strict=True)
     )
-    found = {name: value.double().cpu() for name, value in params.items()}
+    found = {name: value.double().cpu() for name, value in run.params.items()}
     return Training(found, loss, run.done.cpu(), status, history)
 
 
@@ -119,31 +99,100 @@ def _joined(parts: list[Training]) -> Training:
     )
 
 
-class _Batch:
-    """The networks and what a step needs, all on the device.
+class Descents:
+    """Networks that descend side by side, and what a step needs, all on the device.
+
+    Attributes:
+        x: (net or 1, sample, ...).
+        y: (net or 1, sample, ...).
+        captured: whether a step is a fixed sequence of operations, which a GPU can replay.
+    """
+
+    captured = True
+
+    def __init__(self, task: Task) -> None:
+        device, dtype = task.device, task.dtype
+        self.tolerance, self.optimizer, self.device = task.tolerance, task.optimizer, device
+        self.params = {
+            name: value.to(device, dtype, copy=True) for name, value in task.starts.items()
+        }
+        data = [
+            part.to(device, dtype if part.is_floating_point() else part.dtype)
+            for part in (task.inputs, task.outputs)
+        ]
+        self.x, self.y = data if task.own_data else (part[None] for part in data)
+        self.rate = torch.as_tensor(task.rates, device=device, dtype=dtype)
+        self.done = torch.zeros(len(self.rate), dtype=torch.int64, device=device)
+        self.going = torch.ones(len(self.rate), dtype=torch.bool, device=device)
+        slots = 2 if isinstance(task.optimizer, Adam) else int(task.optimizer.momentum > 0)
+        self.memory = {
+            name: [torch.zeros_like(value) for _ in range(slots)]
+            for name, value in self.params.items()
+        }
+
+    def gradient(self, x: Tensor | None, y: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        """Of every network's loss on these samples, or on all, and that loss."""
+        raise NotImplementedError
+
+    def state(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        memory = [tensor for slots in self.memory.values() for tensor in slots]
+        return [*self.params.values(), *memory, self.done, self.going]
+
+    def measure(self) -> Tensor:
+        """The losses on all samples. A network whose loss is small enough, or too large, stops."""
+        return self._judge(self.gradient(None, None)[1])
+
+    def _judge(self, loss: Tensor) -> Tensor:
+        self.going.logical_and_((loss > self.tolerance) & (loss < BLOWN_UP))  # a NaN stops, too
+        return loss
+
+    def step(self, x: Tensor | None = None, y: Tensor | None = None) -> None:
+        """One update of every network that goes on; on all samples, it asks first who does."""
+        gradient, loss = self.gradient(x, y)
+        if x is None:
+            self._judge(loss)
+        self.done.add_(self.going)
+        for name, value in self.params.items():
+            of_net = (-1, *[1] * (value.ndim - 1))
+            going = self.going.view(of_net)
+            t = self.done.view(of_net).to(value.dtype)
+            change = self._change(name, gradient[name], t, going)
+            value.sub_(torch.where(going, self.rate.view(of_net) * change, 0.0))
+
+    def _change(self, name: str, slope: Tensor, t: Tensor, going: Tensor) -> Tensor:
+        """What the optimizer makes of a gradient."""
+        by, memory = self.optimizer, self.memory[name]
+        if by.weight_decay:
+            slope = slope + by.weight_decay * self.params[name]
+        if isinstance(by, Adam):
+            m, v = memory
+            m.copy_(torch.where(going, by.beta1 * m + (1 - by.beta1) * slope, m))
+            v.copy_(torch.where(going, by.beta2 * v + (1 - by.beta2) * slope * slope, v))
+            return m / (1 - by.beta1**t) / ((v / (1 - by.beta2**t)).sqrt() + by.epsilon)
+        if memory:
+            memory[0].copy_(torch.where(going, by.momentum * memory[0] + slope, memory[0]))
+            return memory[0]
+        return slope
+
+
+class Networks(Descents):
+    """Two-layer networks with the squared loss.
 
     Hidden neurons are laid out as (net, window), kernel, sample, so that everything but tanh and a
     square is a batched matrix product. Shared kernels are repeated for their windows. A bias is one
     more entry, which sees a 1.
     """
 
-    def __init__(self, net, inputs, outputs, params, rate, tolerance, optimizer) -> None:
-        self.net, self.params, self.rate = net, params, rate
-        self.tolerance, self.optimizer = tolerance, optimizer
-        windows = torch.tensor(net.windows, device=inputs.device)
-        seen = inputs[..., windows]
-        if net.bias:
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.net = task.model
+        windows = torch.tensor(self.net.windows, device=self.x.device)
+        seen = self.x[..., windows]
+        if self.net.bias:
             seen = torch.cat([seen, torch.ones_like(seen[..., :1])], dim=-1)
-        # (net or 1, sample, window, entry)
-        self.seen = seen if inputs.ndim == 3 else seen[None]
-        self.y = outputs if outputs.ndim == 2 else outputs[None]
-        self.columns = self.columns_of(self.seen)
-        self.done = torch.zeros(len(rate), dtype=torch.int64, device=rate.device)
-        self.going = torch.ones(len(rate), dtype=torch.bool, device=rate.device)
-        slots = 2 if isinstance(optimizer, Adam) else int(optimizer.momentum > 0)
-        self.memory = {
-            name: [torch.zeros_like(value) for _ in range(slots)] for name, value in params.items()
-        }
+        self.x = seen  # (net or 1, sample, window, entry)
+        self.columns = self.columns_of(seen)
         self.hidden: dict[int, Tensor] = {}  # for each number of samples, memory to work in
 
     def columns_of(self, seen: Tensor) -> Tensor:
@@ -151,12 +200,13 @@ class _Batch:
         columns = seen.permute(0, 2, 3, 1)
         return columns.expand(len(self.rate), -1, -1, -1).flatten(0, 1).contiguous()
 
-    def gradient(self, columns: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def gradient(self, x: Tensor | None, y: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
         """Of every network's mean squared error on these samples, and that error.
 
         With t = tanh(w . x), the slope in w is the sum over samples of a (1 - t^2) error x, which
         is a (sum of error x - sum of t^2 error x): nothing but t has a hidden neuron's size.
         """
+        columns, y = (self.columns, self.y) if x is None else (self.columns_of(x), y)
         net, nets, samples = self.net, len(self.rate), y.shape[-1]
         w, windows = self.params["w"], len(net.windows)
         if net.bias:
@@ -184,57 +234,14 @@ class _Batch:
             gradient["c"] = error.sum(dim=-1)
         return gradient, loss
 
-    def state(self) -> list[Tensor]:
-        """All tensors that a step changes."""
-        memory = [tensor for slots in self.memory.values() for tensor in slots]
-        return [*self.params.values(), *memory, self.done, self.going]
-
-    def measure(self) -> Tensor:
-        """The losses on all samples. A network whose loss is small enough, or too large, stops."""
-        return self._judge(self.gradient(self.columns, self.y)[1])
-
-    def _judge(self, loss: Tensor) -> Tensor:
-        self.going.logical_and_((loss > self.tolerance) & (loss < BLOWN_UP))  # a NaN stops, too
-        return loss
-
-    def step(self, columns: Tensor | None = None, y: Tensor | None = None) -> None:
-        """One update of every network that goes on; on all samples, it asks first who does."""
-        if columns is None:
-            gradient, loss = self.gradient(self.columns, self.y)
-            self._judge(loss)
-        else:
-            gradient, _ = self.gradient(columns, y)
-        self.done.add_(self.going)
-        for name, value in self.params.items():
-            of_net = (-1, *[1] * (value.ndim - 1))
-            going = self.going.view(of_net)
-            t = self.done.view(of_net).to(value.dtype)
-            change = self._change(name, gradient[name], t, going)
-            value.sub_(torch.where(going, self.rate.view(of_net) * change, 0.0))
-
-    def _change(self, name: str, slope: Tensor, t: Tensor, going: Tensor) -> Tensor:
-        """What the optimizer makes of a gradient."""
-        by, memory = self.optimizer, self.memory[name]
-        if by.weight_decay:
-            slope = slope + by.weight_decay * self.params[name]
-        if isinstance(by, Adam):
-            m, v = memory
-            m.copy_(torch.where(going, by.beta1 * m + (1 - by.beta1) * slope, m))
-            v.copy_(torch.where(going, by.beta2 * v + (1 - by.beta2) * slope * slope, v))
-            return m / (1 - by.beta1**t) / ((v / (1 - by.beta2**t)).sqrt() + by.epsilon)
-        if memory:
-            memory[0].copy_(torch.where(going, by.momentum * memory[0] + slope, memory[0]))
-            return memory[0]
-        return slope
-
 
 class _Steps:
     """Runs of full-batch steps."""
 
-    def __init__(self, run: _Batch, device: str) -> None:
+    def __init__(self, run: Descents) -> None:
         self.length = _PATIENCE
-        self.one = _captured(run.step, run, device)
-        self.many = _captured(lambda: [run.step() for _ in range(_PATIENCE)], run, device)
+        self.one = _captured(run.step, run)
+        self.many = _captured(lambda: [run.step() for _ in range(_PATIENCE)], run)
 
     def advance(self, at: int, count: int) -> None:
         """Make so many steps, from the step `at` of a run on."""
@@ -252,15 +259,15 @@ class _Epochs:
     samples, when an epoch begins.
     """
 
-    def __init__(self, run: _Batch, batch_size: int, seeds: tuple[int, ...], device: str) -> None:
+    def __init__(self, run: Descents, batch_size: int, seeds: tuple[int, ...]) -> None:
         self.run, self.batch_size = run, batch_size
-        self.samples = run.y.shape[-1]
+        self.samples = run.y.shape[1]
         self.length = -(-self.samples // batch_size)
         self.streams = [
             rng("mini-batch orders", batch_size=batch_size, seed=seed) for seed in seeds
         ]
-        self.order = torch.zeros(len(seeds), self.samples, dtype=torch.int64, device=device)
-        self.epoch = _captured(lambda: self._steps(0, self.length), run, device)
+        self.order = torch.zeros(len(seeds), self.samples, dtype=torch.int64, device=run.device)
+        self.epoch = _captured(lambda: self._steps(0, self.length), run)
 
     def advance(self, at: int, count: int) -> None:
         """Make so many steps, from the step `at` of an epoch on."""
@@ -278,13 +285,13 @@ class _Epochs:
         nets = torch.arange(len(self.order), device=self.order.device)[:, None]
         for step in range(at, at + count):
             pick = self.order[:, step * self.batch_size : (step + 1) * self.batch_size]
-            seen, y = (data[nets % len(data), pick] for data in (run.seen, run.y))
-            run.step(run.columns_of(seen), y)
+            run.step(*(data[nets % len(data), pick] for data in (run.x, run.y)))
 
 
-def _captured(work: Callable[[], object], run: _Batch, device: str) -> Callable[[], object]:
+def _captured(work: Callable[[], object], run: Descents) -> Callable[[], object]:
     """The work as one graph, on a GPU; itself elsewhere."""
-    if torch.device(device).type != "cuda":
+    device = run.device
+    if torch.device(device).type != "cuda" or not run.captured:
         return work
     before = [tensor.clone() for tensor in run.state()]
     aside = torch.cuda.Stream(device)

@@ -15,13 +15,22 @@ import numpy as np
 import torch
 from numba import njit
 
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import TanhNetwork
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
+from llrnb.training.losses import squared
+from llrnb.training.optimizers import GradientDescent
 from llrnb.training.outcome import BLOWN_UP, Training, empty_history, stopped
+from llrnb.training.task import Task
+
+NAME = "cpu"
 
 # Neuron-sample-steps between two looks at the queue: a fraction of a second, so that an interrupt
 # is answered.
 _PATIENCE = 10**8
+
+_PLAIN = {
+    "optimizer": GradientDescent(), "batch_size": None, "precision": "float64", "device": "cpu",
+}  # fmt: skip
 
 _GLANCE = 0.5  # seconds between two reports
 
@@ -146,22 +155,23 @@ def _descend_inputs(w, rows, x, window, rate, u, v):
             store(w, row, load(w, row) - rate * gradient)
 
 
-def descend(
-    net: TanhNetwork,
-    inputs: torch.Tensor,
-    outputs: torch.Tensor,
-    initial: Params,
-    learning_rates: np.ndarray,
-    *,
-    steps: int,
-    tolerance: float,
-    record_at: tuple[int, ...],
-    report: Callable[[int], None],
-) -> Training:
+def refuses(task: Task) -> str | None:
+    """Why this engine cannot do a task; None if it can. It is fast because it does one thing."""
+    if not isinstance(task.model, TanhNetwork):
+        return f"the cpu engine needs a TanhNetwork, got a {type(task.model).__name__}"
+    if task.loss is not squared:
+        return f"the cpu engine needs the squared loss, got {task.loss.__name__}"
+    for name, needed in _PLAIN.items():
+        if (came := getattr(task, name)) != needed:
+            return f"the cpu engine needs {name} {needed!r}, got {came!r}"
+    return None
+
+
+def descend(task: Task, report: Callable[[int], None]) -> Training:
     """Train every network; see `llrnb.train`. As many threads as `torch.get_num_threads()`."""
-    run = _Run(net, inputs, outputs, initial, learning_rates, steps, tolerance, record_at)
-    threads = min(torch.get_num_threads(), len(learning_rates))
-    lanes = min(WIDTH, -(-len(learning_rates) // threads))
+    run = _Run(task)
+    threads = min(torch.get_num_threads(), task.nets)
+    lanes = min(WIDTH, -(-task.nets // threads))
     with ThreadPoolExecutor(threads) as pool:
         workers = [pool.submit(run.work, lanes) for _ in range(threads)]
         try:
@@ -177,11 +187,11 @@ def descend(
 class _Run:
     """One call: the networks in the engine's layout, the queue, and what has come out so far."""
 
-    def __init__(self, net, inputs, outputs, initial, learning_rates, steps, tolerance, record_at):
-        nets = len(learning_rates)
-        self.net, self.learning_rates = net, learning_rates
-        self.steps, self.tolerance = steps, tolerance
-        self.events = sorted({*record_at, steps})
+    def __init__(self, task: Task) -> None:
+        net, nets, initial = task.model, task.nets, task.starts
+        self.net, self.learning_rates = net, task.rates
+        self.steps, self.tolerance = task.steps, task.tolerance
+        self.events = sorted({*task.record_at, task.steps})
         self.queue = deque(range(nets))
         self.cancelled = Event()
 
@@ -190,10 +200,10 @@ class _Run:
         constants = [net.input_dim] * net.bias
         constants += [net.input_dim + 1] * ((net.entries + net.bias) % 2)
         self.seen = np.array([[*window, *constants] for window in net.windows])
-        by_input = np.swapaxes(inputs.numpy(), -2, -1)
+        by_input = np.swapaxes(task.inputs.numpy(), -2, -1)
         ones = np.ones((*by_input.shape[:-2], 1, by_input.shape[-1]))
         self.x = np.concatenate([by_input, ones, 0 * ones], axis=-2)
-        self.y = outputs.numpy()
+        self.y = task.outputs.numpy()
 
         windows, kernels = len(net.windows), net.kernels + net.kernels % 2
         w = np.zeros((nets, kernels, 1 if net.shared else windows, self.seen.shape[1]))
@@ -211,7 +221,7 @@ class _Run:
         self.loss, self.done = np.empty(nets), np.empty(nets, dtype=np.int64)
         self.made = np.zeros(nets, dtype=np.int64)  # steps made or saved, for the reports
         self.status = [None] * nets
-        self.history = empty_history(initial, record_at)
+        self.history = empty_history(initial, task.record_at)
 
     def work(self, lanes: int) -> None:
         """One thread: keep the lanes busy until the queue is empty."""

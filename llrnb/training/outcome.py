@@ -40,6 +40,8 @@ class Training:
         steps: the number of updates made.
         status: why each network stopped.
         history: the networks at the steps of `record_at`.
+        engine: which one it was.
+        passed_over: why other engines were not taken.
     """
 
     params: Params
@@ -47,6 +49,8 @@ class Training:
     steps: Int[Tensor, " net"]
     status: tuple[Status, ...]
     history: History
+    engine: str = ""
+    passed_over: tuple[str, ...] = ()
 
 
 def stopped(loss: float, steps: int, *, tolerance: float, limit: int) -> Status | None:
@@ -60,7 +64,7 @@ def stopped(loss: float, steps: int, *, tolerance: float, limit: int) -> Status 
 
 def empty_history(initial: Params, record_at: tuple[int, ...]) -> History:
     """A history to be filled by an engine."""
-    nets = len(initial["a"])
+    nets = len(next(iter(initial.values())))
     params = {
         name: torch.empty((len(record_at), *value.shape), dtype=value.dtype, device="cpu")
         for name, value in initial.items()

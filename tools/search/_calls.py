@@ -760,20 +760,28 @@ def _fits() -> None:
 def _training() -> None:
     options = {
         "learning_rates": RATES,
-        "seeds": SEEDS,
+        "seeds": but(SEEDS, None),
         "steps": COUNT,
         "tolerance": REAL0,
-        "std": REAL0,
+        "std": but(REAL0, None),
+        "loss": WORD,
     }
     data = {"net": NET, "inputs": DATA, "outputs": DATA}
     optimizer = strange("adam", training.Adam)
     _call(
         "train[cpu]",
         llrnb.train,
-        lambda: {"net": _net(), **_data(), **_TRAIN, "engine": "cpu", "record_at": (0, 2)},
+        lambda: {
+            "net": _net(),
+            **_data(),
+            **_TRAIN,
+            "engine": "cpu",
+            "loss": "squared",
+            "record_at": (0, 2),
+        },
         **data,
         **options,
-        engine=but(WORD),
+        engine=WORD,
         record_at=STEPS_AT,
         device=WORD_DEVICE,
     )
@@ -785,6 +793,7 @@ def _training() -> None:
             **_data(),
             **_TRAIN,
             "engine": "torch",
+            "loss": "squared",
             "device": "cpu",
             "record_at": (0, 2),
             "optimizer": training.Adam(),

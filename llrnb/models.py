@@ -1,0 +1,164 @@
+"""What a model is, and how a torch module becomes one.
+
+A model is a function of its parameters and one input; the parameters live outside of it, in a dict
+of tensors. Functions of this package batch it. The networks of the book are models, and so is any
+torch module, by `from_module`.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from llrnb import checks
+from llrnb.networks import Params
+from llrnb.streams import rng
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A function of parameters and one input.
+
+    Attributes:
+        input_shape: of one input.
+        shapes: of every parameter.
+
+    A model whose outputs are faster to compute for many inputs at once, or that knows them only so,
+    has a method `outputs(params, inputs)` besides.
+    """
+
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    def __call__(self, params: Params, x: Tensor) -> Tensor: ...
+
+    def init(self, std: float, seed: int) -> Params: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleModel:
+    """A torch module as a function of its parameters; made by `from_module`.
+
+    Attributes:
+        module: the copy that computes, in evaluation mode.
+        input_shape: of one input.
+    """
+
+    module: torch.nn.Module
+    input_shape: tuple[int, ...]
+
+    @cached_property
+    def params(self) -> dict[str, Float[Tensor, "..."]]:
+        """The module's own parameters."""
+        return {name: value.detach().clone() for name, value in self.module.named_parameters()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, by its name in `named_parameters()`; tied ones once."""
+        return {name: tuple(value.shape) for name, value in self.module.named_parameters()}
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters M."""
+        return sum(value.numel() for value in self.module.parameters())
+
+    def __call__(self, params: Params, x: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The output at one input."""
+        return self.outputs(params, x[None])[0]
+
+    def outputs(
+        self, params: Params, inputs: Shaped[Tensor, "sample ..."]
+    ) -> Float[Tensor, "sample ..."]:
+        """The outputs at many inputs."""
+        return torch.func.functional_call(self.module, dict(params), (inputs,))
+
+    def init(self, std: float, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream keyed by the shapes and the seed."""
+        std, seed = checks.real(std, "std", least=0), checks.seed(seed)
+        stream = rng("module initial params", shapes=tuple(self.shapes.values()), seed=seed)
+        return {
+            name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
+            for name, shape in self.shapes.items()
+        }
+
+    def computes_like(self, other: "ModuleModel") -> bool:
+        """Whether another one has parameters of the same shapes, and the same buffers."""
+        buffers, others = dict(self.module.named_buffers()), dict(other.module.named_buffers())
+        return (
+            self.shapes == other.shapes
+            and buffers.keys() == others.keys()
+            and all(torch.equal(value, others[name]) for name, value in buffers.items())
+        )
+
+    def on(self, device: str, precision: torch.dtype) -> "ModuleModel":
+        """The same, computing there and in that type."""
+        return ModuleModel(copy.deepcopy(self.module).to(device, precision), self.input_shape)
+
+
+def from_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ModuleModel:
+    """A torch module as a model: a float64 copy in evaluation mode, on the CPU.
+
+    Buffers, such as the statistics of a batch normalisation, keep their values; dropout is off. The
+    module itself stays as it is.
+
+    Args:
+        module: takes a batch of inputs, and gives a batch of outputs.
+        input_shape: of one input, without the batch.
+
+    Raises:
+        TypeError: not a module.
+        ValueError: a module without parameters or with complex ones, or that cannot be copied.
+
+    >>> model = from_module(torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.GELU()), (5,))
+    >>> model.parameter_count, model(model.params, torch.zeros(5).double()).shape
+    (18, torch.Size([3]))
+    """
+    checks.instance(module, torch.nn.Module, "module")
+    shape = checks.many(checks.count, input_shape, "input_shape", fewest=0)
+    try:
+        own = copy.deepcopy(module)
+    except Exception as error:  # whatever a module holds
+        raise ValueError(f"a module needs to be one that can be copied, got: {error}") from error
+    values = list(own.parameters())
+    if not sum(value.numel() for value in values) or any(value.is_complex() for value in values):
+        raise ValueError("a module needs at least 1 parameter, all of them real, got another one")
+    return ModuleModel(own.to("cpu", torch.float64).eval(), shape)
+
+
+def as_model(
+    model: Callable, params: Params | None, input_shape: tuple[int, ...] | None
+) -> tuple[Callable, Params]:
+    """A model and its parameters: those given, or a module's own.
+
+    Raises:
+        TypeError: no parameters, and not a module that has its own; or no function.
+        ValueError: no shape of the inputs of a module.
+    """
+    if isinstance(model, torch.nn.Module):
+        if input_shape is None:
+            raise ValueError("a module needs inputs, or the input_shape of one, got neither")
+        model = from_module(model, input_shape)
+    checks.function(model, "model")
+    if params is None and isinstance(model, ModuleModel):
+        params = model.params
+    if params is None:
+        raise TypeError("a model needs params, for only a module has its own, got None")
+    return model, params
+
+
+def outputs_of(
+    model: Model, params: Params, inputs: Shaped[Tensor, "sample ..."]
+) -> Float[Tensor, "sample ..."]:
+    """The outputs of any model at many inputs."""
+    if hasattr(model, "outputs"):
+        return model.outputs(params, inputs)
+    return torch.vmap(model, in_dims=(None, 0))(dict(params), inputs)

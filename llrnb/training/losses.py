@@ -1,0 +1,66 @@
+"""What is minimised: the mean over the samples of the loss of each.
+
+A loss is a function of one prediction and one output, of any shapes, with a scalar value.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from llrnb import checks
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def squared(prediction: Float[Tensor, "*output"], output: Float[Tensor, "*output"]) -> Tensor:
+    """The square of the error, summed over the outputs."""
+    return (prediction - output).square().sum()
+
+
+def huber(prediction: Float[Tensor, "*output"], output: Float[Tensor, "*output"]) -> Tensor:
+    """Half the square of an error up to 1, the error less 1/2 beyond; summed over the outputs."""
+    return torch.nn.functional.huber_loss(prediction, output, reduction="sum")
+
+
+def cross_entropy(prediction: Float[Tensor, " kind"], output: Int[Tensor, ""]) -> Tensor:
+    """-log softmax(prediction) of the right kind, whose number is the output."""
+    return -torch.log_softmax(prediction, dim=0).gather(0, output[None])[0]
+
+
+LOSSES: dict[str, Loss] = {"squared": squared, "huber": huber, "cross entropy": cross_entropy}
+
+
+def loss_of(loss: str | Loss) -> Loss:
+    """A loss by its name, or one of one's own.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: neither a name nor a function.
+    """
+    if isinstance(loss, str):
+        return LOSSES[checks.one_of(LOSSES, "loss", loss) or loss]
+    return checks.function(loss, "loss")
+
+
+def checked_outputs(
+    loss: Loss, outputs: Shaped[Tensor, "sample ..."], made: tuple[int, ...]
+) -> None:
+    """Raise ValueError unless outputs of samples suit the shape of one prediction."""
+    came = tuple(outputs.shape[1:])
+    if loss is cross_entropy:
+        if len(made) != 1 or came or outputs.is_floating_point():
+            raise ValueError(
+                "the loss cross entropy needs predictions of shape (kind,) and integers of shape "
+                f"(sample,) as outputs, got {made} and {tuple(outputs.shape)}, {outputs.dtype}"
+            )
+        if outputs.min() < 0 or outputs.max() >= made[0]:
+            raise ValueError(
+                f"the loss cross entropy needs outputs in 0..{made[0] - 1}, "
+                f"got {int(outputs.min())} to {int(outputs.max())}"
+            )
+    elif loss in (squared, huber) and came != made:
+        raise ValueError(
+            f"training needs outputs of shape {(len(outputs), *made)}, got {tuple(outputs.shape)}"
+        )

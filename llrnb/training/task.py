@@ -1,0 +1,89 @@
+"""What an engine is asked to do, and how it answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from llrnb.models import Model
+from llrnb.networks import Params
+from llrnb.training.losses import Loss
+from llrnb.training.optimizers import Optimizer
+from llrnb.training.outcome import Training
+
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Many networks to train, each by its own descent.
+
+    Attributes:
+        model: of every network.
+        inputs: (sample, ...), shared, or (net, sample, ...).
+        outputs: (sample, ...) or (net, sample, ...), to match.
+        own_data: whether inputs and outputs have the axis `net`.
+        starts: the initial parameters, each with a leading axis `net`.
+        rates: a learning rate for each network.
+        seeds: of each network's mini-batches.
+        steps, tolerance, record_at, optimizer, batch_size, precision, device: see `llrnb.train`.
+        loss: of one sample.
+    """
+
+    model: Model
+    inputs: Shaped[Tensor, "..."]
+    outputs: Shaped[Tensor, "..."]
+    own_data: bool
+    starts: Params
+    rates: Float[np.ndarray, " net"]
+    seeds: tuple[int, ...]
+    steps: int
+    tolerance: float
+    record_at: tuple[int, ...]
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int | None
+    precision: str
+    device: str
+
+    @property
+    def nets(self) -> int:
+        """Number of networks."""
+        return len(self.rates)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples of each network."""
+        return self.inputs.shape[int(self.own_data)]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the arithmetic."""
+        return PRECISIONS[self.precision]
+
+    def of(self, some: slice) -> "Task":
+        """The same for some of the networks."""
+        return replace(
+            self,
+            inputs=self.inputs[some] if self.own_data else self.inputs,
+            outputs=self.outputs[some] if self.own_data else self.outputs,
+            starts={name: value[some] for name, value in self.starts.items()},
+            rates=self.rates[some],
+            seeds=self.seeds[some],
+        )
+
+
+class Engine(Protocol):
+    """A module of this package that trains."""
+
+    NAME: str
+
+    def refuses(self, task: Task) -> str | None:
+        """Why it cannot do a task, in words; None if it can."""
+
+    def descend(self, task: Task, report: Callable[[int], None]) -> Training:
+        """Do it; report the number of steps made, summed over the networks."""

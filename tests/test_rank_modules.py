@@ -1,0 +1,97 @@
+"""Ranks of torch modules: several outputs, buffers, ties, and what has no batched form."""
+
+import pytest
+import torch
+from test_training_modules import Branching, Own, RandomBuffer, Residual, Tied, dense, normalised
+from torch import nn
+
+import llrnb
+from llrnb import local_linear_fit, numerical_rank, tangent_matrix
+
+
+def jacobian(module, inputs):
+    """Row by row, by autograd: one for each output of each sample."""
+    module = module.double().eval()
+    leaves, rows = list(module.parameters()), []
+    for x in inputs.double():
+        for output in module(x[None])[0].flatten():
+            slopes = torch.autograd.grad(output, leaves, retain_graph=True, allow_unused=True)
+            pairs = zip(slopes, leaves, strict=True)
+            rows.append(torch.cat([(leaf * 0 if s is None else s).flatten() for s, leaf in pairs]))
+    return torch.stack(rows).detach()
+
+
+KINDS = {
+    "dense": lambda: dense(4, 5, 3),
+    "residual": Residual,
+    "batch norm": normalised,
+    "tied": Tied,
+    "own": Own,
+    "branching": Branching,
+    "random features": lambda: nn.Sequential(RandomBuffer(), nn.Tanh(), nn.Linear(4, 2)),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_tangent_matrix_of_a_module_has_a_row_for_each_output(name):
+    torch.manual_seed(0)
+    module, inputs = KINDS[name](), torch.randn(6, 4)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    found = tangent_matrix(module, None, inputs)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert module.training and all(value.dtype != torch.float64 for value in module.parameters())
+    assert torch.allclose(found, jacobian(module, inputs), rtol=1e-12, atol=1e-12)
+
+
+def test_a_dense_module_has_the_rank_of_the_network():
+    """Without ties every parameter counts; two equal neurons share their functions."""
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1, bias=False))
+    assert numerical_rank(module, input_shape=(3,)).rank == 20
+    with torch.no_grad():
+        module[0].weight[1], module[0].bias[1] = module[0].weight[0], module[0].bias[0]
+        module[2].weight[0, :2] = torch.tensor([0.5, 1.0])
+    net = llrnb.fully_connected(3, 4)
+    own = {"w": module[0].weight, "b": module[0].bias, "a": module[2].weight.T}
+    found = numerical_rank(module.double(), input_shape=(3,))
+    assert found.convincing
+    assert found.rank == llrnb.exact_rank(net, {k: v.detach().double() for k, v in own.items()})
+
+
+@pytest.mark.parametrize(
+    ("make", "rank"),
+    [
+        # The last layer's weights alone: 4 features and 1 for each of 2 outputs.
+        (lambda: nn.Sequential(RandomBuffer(), nn.Tanh(), nn.Linear(4, 2)), 10),
+        # Products of matrices of rank 2: 2 (4 + 3 - 2).
+        (lambda: nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 3, bias=False)), 10),
+        # Homogeneous neurons: a scale of each is in two layers.
+        (lambda: nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), 5 * (5 + 3 - 1) + 3),
+        (lambda: dense(4, 5, 3), 5 * (5 + 3) + 3),
+        # The shift before a batch norm in evaluation mode is its own shift; so is a scale.
+        (
+            lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)),
+            3 * 5 + 8,
+        ),
+    ],
+)
+def test_ranks_that_are_known_by_counting(make, rank):
+    for seed in range(3):
+        torch.manual_seed(seed)
+        found = numerical_rank(make().double(), input_shape=(4,))
+        assert found.rank == rank and found.verdict != "at least"
+
+
+def test_several_outputs_are_recovered_from_fewer_samples():
+    torch.manual_seed(0)
+    module = dense(4, 3, 2).double()  # 15 + 8 parameters, 2 rows of each sample
+    fits = {n: local_linear_fit(module, None, torch.randn(n, 4).double()) for n in (11, 12)}
+    assert [fit.verdict for fit in fits.values()] == ["does not", "recovers"]
+    assert fits[12].samples == 12 and fits[12].joint.rank == 23
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(ValueError, match="needs inputs, or the input_shape of one, got neither"):
+        numerical_rank(Residual())
+    with pytest.raises(TypeError, match="needs params, for only a module has its own"):
+        numerical_rank(llrnb.cnn(5, 3, 1))
