@@ -4,6 +4,8 @@
     python -m llrnb run fig3 --preset small
     python -m llrnb status fig3 --preset small
     python -m llrnb publish fig3 --preset small --to book/data
+    python -m llrnb run my_sweep.py:PRESET
+    python -m llrnb run my_sweep.yaml
 
 A sweep that was stopped goes on with the same command.
 """
@@ -14,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from llrnb import provenance, store, sweep
+from llrnb import checks, provenance, store, sweep
 from llrnb.presets import SWEEPS, presets_of
 
 _REFUSALS = (
@@ -81,16 +83,24 @@ def _status(options: argparse.Namespace) -> int:
 def _publish(options: argparse.Namespace) -> int:
     preset = _preset(options)
     table = sweep.collect(preset, options.results, options.device)
-    path = options.to / f"{options.sweep}-{options.preset}.parquet"
+    name, kind = options.sweep, options.preset
+    if name not in SWEEPS:  # a file of one's own
+        place, _, kind = name.rpartition(":") if ":" in name else (name, "", "own")
+        name, kind = Path(place).stem, kind.lower()
+    path = options.to / f"{name}-{kind}.parquet"
     keys = [cell.key for cell in sweep.on_device(preset, options.device)]
     records = store.provenances(options.results, keys)
-    manifest = {"sweep": options.sweep, "preset": options.preset, "physics": sweep.PHYSICS}
+    manifest = {"sweep": name, "preset": kind, "physics": sweep.PHYSICS}
     store.publish(path, table, {**manifest, **provenance.summary(records)})
     print(f"{len(table):,} rows, {path.stat().st_size / 1e6:.1f} MB: {path}")
     return 0
 
 
 def _preset(options: argparse.Namespace) -> sweep.Preset:
+    if options.sweep.endswith((".yaml", ".yml")):
+        return sweep.from_yaml(options.sweep)
+    if ":" in options.sweep:
+        return checks.instance(sweep.referred(options.sweep), sweep.Preset, options.sweep)
     known = presets_of(options.sweep)
     if options.preset not in known:
         raise ValueError(f"the preset needs to be one of {list(known)}, got {options.preset!r}")
@@ -126,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     publish = commands.add_parser("publish", help="write a finished sweep as one table")
     for command, function in ((run, _run), (status, _status), (publish, _publish)):
         command.set_defaults(command=function)
-        command.add_argument("sweep", help=f"one of {', '.join(SWEEPS)}")
+        command.add_argument(
+            "sweep", help=f"one of {', '.join(SWEEPS)}; file.py:PRESET; or file.yaml, an OwnModel"
+        )
         command.add_argument("--preset", default="small", help="see `list`; small by default")
         command.add_argument(
             "--results", type=Path, default=Path("results"), help="folder of the row files"

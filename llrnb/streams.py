@@ -37,6 +37,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "lines of series": (),
     "residual": (),
     "mixing": ("seed",),
+    "own inputs": ("samples", "seed"),
+    "own test inputs": ("samples",),
     "planted inputs": _SAMPLES,
     "planted weights": _SAMPLES,
     "planted noise": _SAMPLES,

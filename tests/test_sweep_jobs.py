@@ -15,6 +15,14 @@ from tests.tiny_sweep import TINY
 
 PRESETS = {
     "recovery": TINY,
+    "own": sweep.OwnModel(
+        model="tests.own_models:build",
+        data="tests.own_models:data",
+        samples=(6, 9),
+        learning_rates=(0.05,),
+        steps=20,
+        trials=2,
+    ),
     "phase": sweep.PhaseDiagram("recovery", "skip", samples=(10, 30), dims=(5,), trials=2),
     "limit": sweep.Limit(
         strategy="narrowest interpolator",
@@ -60,7 +68,7 @@ def test_a_run_from_a_file_has_its_own_labels_and_a_single_look_is_the_last(tmp_
 
 def test_every_kind_of_job_is_tested():
     known = {preset.notebook for name in SWEEPS for preset in presets_of(name).values()}
-    assert known == set(PRESETS)
+    assert known | {sweep.OwnModel.notebook} == set(PRESETS)
 
 
 def test_a_cell_that_is_stored_is_read_and_not_computed_again(tmp_path):

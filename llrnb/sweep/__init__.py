@@ -16,6 +16,7 @@ from llrnb.sweep.driver import (
     status,
 )
 from llrnb.sweep.limit import Limit, limit_cell, recovered_shares
+from llrnb.sweep.own import OwnModel, from_yaml, own_cell, referred
 from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
 from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
 from llrnb.sweep.recovery import (
@@ -39,6 +40,7 @@ __all__ = [
     "RULES",
     "Cell",
     "Limit",
+    "OwnModel",
     "PhaseDiagram",
     "Preset",
     "Progress",
@@ -49,6 +51,7 @@ __all__ = [
     "best_rate",
     "collect",
     "compute_cells",
+    "from_yaml",
     "key_of",
     "launch",
     "limit_cell",
@@ -56,8 +59,10 @@ __all__ = [
     "means",
     "on_device",
     "options",
+    "own_cell",
     "phase_cell",
     "recovered_shares",
+    "referred",
     "run",
     "shares",
     "shares_below",
@@ -72,7 +77,7 @@ def run(preset: Preset) -> pd.DataFrame:
     """Compute everything in a preset in this process, and store nothing.
 
     Returns:
-        The rows of `train_cell`, `phase_cell` or `limit_cell`, cell by cell.
+        The rows of `train_cell`, `phase_cell`, `limit_cell` or `own_cell`, cell by cell.
     """
     cells = (preset.compute(**cell.parameters) for cell in preset.cells())
     return pd.concat(cells, ignore_index=True)

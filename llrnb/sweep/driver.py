@@ -155,7 +155,8 @@ def on_device(preset: Preset, device: str) -> list[Cell]:
         return cells
     if any("device" not in cell.parameters for cell in cells):
         raise ValueError(f"the {preset.notebook} sweep runs on device 'cpu' only, got {device!r}")
-    gpu = {"engine": "torch", "device": device}
+    engine = {"engine": "torch"} if "engine" in cells[0].parameters else {}
+    gpu = {**engine, "device": device}
     return [replace(cell, parameters={**cell.parameters, **gpu}) for cell in cells]
 
 

@@ -33,6 +33,7 @@ KINDS = {
     str: checks.text,
     str | None: _or_none(checks.text),
     int | None: _or_none(checks.count),
+    float | None: _or_none(partial(checks.real, least=0)),
     tuple[int, ...]: _counted,
     tuple[float, ...]: partial(checks.many, _rates),
     Sequence[int]: partial(_counted, fewest=0, least=0),

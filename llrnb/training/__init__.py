@@ -17,8 +17,7 @@ from llrnb.models import Model, ModuleModel, from_module, outputs_of
 from llrnb.networks import TanhNetwork
 from llrnb.streams import torch_seeded
 from llrnb.training import batched, cpu, general, progress
-from llrnb.training.general import fitted_to
-from llrnb.training.losses import LOSSES, Loss, checked_outputs, loss_of
+from llrnb.training.losses import LOSSES, Loss, checked_outputs, fitted_to, loss_of
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
 from llrnb.training.outcome import History, Status, Training
 from llrnb.training.task import PRECISIONS, Task
@@ -130,7 +129,9 @@ def train(
     if chosen is not cpu:
         check_device(device)
     with progress.bar(steps * len(rates)) as report:
-        return replace(chosen.descend(task, report), engine=chosen.NAME, passed_over=why)
+        return replace(
+            chosen.descend(task, report), model=model, engine=chosen.NAME, passed_over=why
+        )
 
 
 def _engine(name: str, task: Task) -> tuple:

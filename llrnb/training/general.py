@@ -13,6 +13,7 @@ from torch import Tensor
 from llrnb.models import ModuleModel, outputs_of
 from llrnb.networks import Params
 from llrnb.training.batched import Descents, in_parts
+from llrnb.training.losses import fitted_to, mean_loss
 from llrnb.training.outcome import Training
 from llrnb.training.task import Task
 
@@ -77,11 +78,4 @@ class AnyModels(Descents):
         return found, torch.stack(losses)
 
     def _mean_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
-        made = fitted_to(outputs_of(self.model, params, x), y)
-        return torch.vmap(self.loss)(made, y).mean()
-
-
-def fitted_to(made: Tensor, outputs: Tensor) -> Tensor:
-    """Predictions of shape (sample, 1) as (sample), where the outputs are."""
-    single = made.ndim == 2 and made.shape[1] == 1 and outputs.ndim == 1
-    return made[:, 0] if single else made
+        return mean_loss(self.loss, outputs_of(self.model, params, x), y)

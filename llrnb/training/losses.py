@@ -44,6 +44,19 @@ def loss_of(loss: str | Loss) -> Loss:
     return checks.function(loss, "loss")
 
 
+def mean_loss(
+    loss: Loss, made: Float[Tensor, "sample ..."], outputs: Shaped[Tensor, "sample ..."]
+) -> Float[Tensor, ""]:
+    """The mean over the samples; predictions of shape (sample, 1) suit outputs of (sample)."""
+    return torch.vmap(loss)(fitted_to(made, outputs), outputs).mean()
+
+
+def fitted_to(made: Tensor, outputs: Tensor) -> Tensor:
+    """Predictions of shape (sample, 1) as (sample), where the outputs are."""
+    single = made.ndim == 2 and made.shape[1] == 1 and outputs.ndim == 1
+    return made[:, 0] if single else made
+
+
 def checked_outputs(
     loss: Loss, outputs: Shaped[Tensor, "sample ..."], made: tuple[int, ...]
 ) -> None:

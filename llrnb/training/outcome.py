@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from llrnb.models import Model, outputs_of
 from llrnb.networks import Params
 
 # A mean squared error above this is a divergence; its square root is still far from overflow.
@@ -40,6 +41,7 @@ class Training:
         steps: the number of updates made.
         status: why each network stopped.
         history: the networks at the steps of `record_at`.
+        model: of every network.
         engine: which one it was.
         passed_over: why other engines were not taken.
     """
@@ -49,8 +51,17 @@ class Training:
     steps: Int[Tensor, " net"]
     status: tuple[Status, ...]
     history: History
+    model: Model | None = None
     engine: str = ""
     passed_over: tuple[str, ...] = ()
+
+    def predict(self, inputs: Shaped[Tensor, "sample ..."]) -> Float[Tensor, "net sample ..."]:
+        """The outputs of every network at many inputs."""
+        x = inputs.double() if inputs.is_floating_point() else inputs
+        nets = range(len(self.loss))
+        each = [{name: value[i] for name, value in self.params.items()} for i in nets]
+        with torch.no_grad():
+            return torch.stack([outputs_of(self.model, params, x) for params in each])
 
 
 def stopped(loss: float, steps: int, *, tolerance: float, limit: int) -> Status | None:
