@@ -156,7 +156,7 @@ def as_model(
 
 
 def outputs_of(
-    model: Model, params: Params, inputs: Shaped[Tensor, "sample ..."]
+    model: Model | Callable, params: Params, inputs: Shaped[Tensor, "sample ..."]
 ) -> Float[Tensor, "sample ..."]:
     """The outputs of any model at many inputs."""
     if hasattr(model, "outputs"):

@@ -57,6 +57,8 @@ def numerical_rank(
     23
     """
     shape = getattr(model, "input_shape", input_shape)
+    if shape is None and hasattr(model, "input_dim"):
+        shape = (model.input_dim,)
     if inputs is not None:
         shape = checks.tensor(inputs, "inputs").shape[1:]
     if shape is None:
