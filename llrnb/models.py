@@ -7,8 +7,7 @@ torch module, by `from_module`.
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -51,25 +50,23 @@ class ModuleModel:
     Attributes:
         module: the copy that computes, in evaluation mode.
         input_shape: of one input.
+        params: the module's own parameters, by their names in `named_parameters()`, as they were
+            stored; tied ones once, frozen ones (`requires_grad=False`) not at all.
     """
 
     module: torch.nn.Module
     input_shape: tuple[int, ...]
-
-    @cached_property
-    def params(self) -> dict[str, Float[Tensor, "..."]]:
-        """The module's own parameters."""
-        return {name: value.detach().clone() for name, value in self.module.named_parameters()}
+    params: Mapping[str, Float[Tensor, "..."]]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter, by its name in `named_parameters()`; tied ones once."""
-        return {name: tuple(value.shape) for name, value in self.module.named_parameters()}
+        """The shape of every parameter."""
+        return {name: tuple(value.shape) for name, value in self.params.items()}
 
     @property
     def parameter_count(self) -> int:
         """Number of parameters M."""
-        return sum(value.numel() for value in self.module.parameters())
+        return sum(value.numel() for value in self.params.values())
 
     def __call__(self, params: Params, x: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The output at one input."""
@@ -91,24 +88,31 @@ class ModuleModel:
         }
 
     def computes_like(self, other: "ModuleModel") -> bool:
-        """Whether another one has parameters of the same shapes, and the same buffers."""
-        buffers, others = dict(self.module.named_buffers()), dict(other.module.named_buffers())
+        """Whether another one has parameters of the same shapes, and all else is the same."""
+        rest, others = (
+            {
+                name: value
+                for name, value in (*one.module.named_parameters(), *one.module.named_buffers())
+                if name not in one.params
+            }
+            for one in (self, other)
+        )
         return (
             self.shapes == other.shapes
-            and buffers.keys() == others.keys()
-            and all(torch.equal(value, others[name]) for name, value in buffers.items())
+            and rest.keys() == others.keys()
+            and all(torch.equal(value, others[name]) for name, value in rest.items())
         )
 
     def on(self, device: str, precision: torch.dtype) -> "ModuleModel":
         """The same, computing there and in that type."""
-        return ModuleModel(copy.deepcopy(self.module).to(device, precision), self.input_shape)
+        return replace(self, module=copy.deepcopy(self.module).to(device, precision))
 
 
 def from_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> ModuleModel:
-    """A torch module as a model: a float64 copy in evaluation mode, on the CPU.
+    """A torch module as a model: a copy that computes in float64, in evaluation mode, on the CPU.
 
-    Buffers, such as the statistics of a batch normalisation, keep their values; dropout is off. The
-    module itself stays as it is.
+    Buffers, such as the statistics of a batch normalisation, and frozen parameters keep their
+    values; dropout is off. The module itself stays as it is.
 
     Args:
         module: takes a batch of inputs, and gives a batch of outputs.
@@ -116,7 +120,8 @@ def from_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> Module
 
     Raises:
         TypeError: not a module.
-        ValueError: a module without parameters or with complex ones, or that cannot be copied.
+        ValueError: a module without parameters that are not frozen, or with complex ones, or that
+            cannot be copied.
 
     >>> model = from_module(torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.GELU()), (5,))
     >>> model.parameter_count, model(model.params, torch.zeros(5).double()).shape
@@ -128,10 +133,18 @@ def from_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> Module
         own = copy.deepcopy(module)
     except Exception as error:  # whatever a module holds
         raise ValueError(f"a module needs to be one that can be copied, got: {error}") from error
-    values = list(own.parameters())
-    if not sum(value.numel() for value in values) or any(value.is_complex() for value in values):
-        raise ValueError("a module needs at least 1 parameter, all of them real, got another one")
-    return ModuleModel(own.to("cpu", torch.float64).eval(), shape)
+    params = {
+        name: value.detach().to("cpu", copy=True)
+        for name, value in own.named_parameters()
+        if value.requires_grad
+    }
+    sizes = [value.numel() for value in params.values()]
+    if not sum(sizes) or any(value.is_complex() for value in params.values()):
+        raise ValueError(
+            "a module needs at least 1 parameter that is not frozen, all of them real, got "
+            f"{sum(sizes)}"
+        )
+    return ModuleModel(own.to("cpu", torch.float64).eval(), shape, params)
 
 
 def as_model(

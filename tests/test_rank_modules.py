@@ -90,6 +90,41 @@ def test_several_outputs_are_recovered_from_fewer_samples():
     assert fits[12].samples == 12 and fits[12].joint.rank == 23
 
 
+def test_stored_digits_of_a_module_are_its_own():
+    """Three neurons of which one is two others up to float32: full for the digits, or not."""
+    torch.manual_seed(3)
+    module = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 1, bias=False))
+    with torch.no_grad():
+        module[0].weight[1] = module[0].weight[0] * (1 + 2.0**-22)
+        module[0].bias[1] = module[0].bias[0]
+    found = numerical_rank(module, input_shape=(3,))
+    assert not found.convincing
+    params = {name: value.detach() for name, value in module.named_parameters()}
+    model = llrnb.from_module(module, (3,))
+    assert numerical_rank(model, params).reason == found.reason
+
+
+def test_a_frozen_parameter_has_no_column():
+    module = dense(4, 3, 2)
+    module[0].weight.requires_grad_(False)
+    assert tangent_matrix(module, None, torch.randn(5, 4)).shape == (10, 3 + 8)
+
+
+class Centred(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, x):
+        made = self.layer(x)
+        return made - made.mean(dim=0)
+
+
+def test_a_sample_that_depends_on_the_others_has_no_row():
+    with pytest.raises(ValueError, match="takes each sample by itself"):
+        numerical_rank(Centred(), input_shape=(4,))
+
+
 def test_what_is_missing_is_named():
     with pytest.raises(ValueError, match="needs inputs, or the input_shape of one, got neither"):
         numerical_rank(Residual())

@@ -50,6 +50,14 @@ def test_the_rows_are_those_of_training():
     assert mine["test_loss"].to_numpy() == pytest.approx(expected, rel=1e-12)
 
 
+def test_an_imported_module_is_part_of_the_key_and_a_class_makes_modules():
+    assert PRESET.cells()[0].parameters["source"]
+    rows = sweep.run(replace(PRESET, model="tests.own_models:Layer", samples=(6,), trials=1))
+    assert set(rows["parameters"]) == {10}
+    with pytest.raises(TypeError, match="needs to be a function"):
+        replace(PRESET, model="tests.own_models:MADE")
+
+
 def test_integers_as_outputs_and_another_loss():
     rows = sweep.run(replace(PRESET, data="tests.own_models:labels", loss="cross entropy"))
     assert rows["train_loss"].between(0, 3).all() and rows["test_loss"].between(0, 3).all()

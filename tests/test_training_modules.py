@@ -256,6 +256,50 @@ def test_a_loss_of_ones_own_and_mini_batches():
     assert 0 < huber.loss < named.loss
 
 
+def test_frozen_parameters_stay():
+    module = Residual()
+    module.inner.weight.requires_grad_(False)
+    inputs, outputs = data("residual", "squared")
+    run = train(module, inputs, outputs, learning_rates=[0.05], steps=5)
+    assert set(run.params) == set(dict(module.named_parameters())) - {"inner.weight"}
+    kept = run.model.module.inner.weight
+    assert torch.equal(kept, module.inner.weight.double())
+
+
+def test_a_loss_that_is_an_object_or_negative():
+    net = llrnb.fully_connected(4, 3)
+    inputs, outputs = torch.randn(9, 4).double(), torch.randn(9).double()
+    options = {"learning_rates": [0.1], "steps": 20, "std": 0.5}
+    ours = train(net, inputs, outputs, loss="huber", **options)
+    theirs = train(net, inputs, outputs, loss=nn.HuberLoss(reduction="sum"), **options)
+    assert torch.allclose(ours.loss, theirs.loss) and "one of your own" in theirs.passed_over[0]
+
+    def below_zero(made, output):
+        return (made - output).square() - 100
+
+    run = train(net, inputs, outputs, loss=below_zero, tolerance=None, **options)
+    assert run.status == (Status.STEP_LIMIT,) and run.loss < 0
+
+
+def test_integers_of_numpy_stay_integers():
+    inputs, outputs = data("embedding", "cross entropy")
+    options = {"learning_rates": [0.1], "steps": 5, "loss": "cross entropy"}
+    runs = [
+        train(MODULES["embedding"], *given, **options)
+        for given in ((inputs, outputs), (inputs.numpy(), outputs.numpy().astype("uint8")))
+    ]
+    assert torch.equal(runs[0].loss, runs[1].loss)
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.layer(x + torch.randn_like(x))
+
+
 @pytest.mark.parametrize(
     ("model", "changes", "message"),
     [
@@ -269,6 +313,12 @@ def test_a_loss_of_ones_own_and_mini_batches():
         (Residual(), {"starts": {"w": torch.ones(1)}}, "needs params of shapes"),
         (Residual(), {"starts": {}, "std": 1.0}, "starts or std, got both"),
         (nn.Tanh(), {}, "at least 1 parameter"),
+        (Residual().requires_grad_(False), {}, "at least 1 parameter that is not frozen"),
+        (Noisy(), {}, "draws random numbers in evaluation mode"),
+        (Residual(), {"inputs": torch.ones(9, 4).long()}, "inputs that the model can take, got"),
+        (Residual(), {"inputs": torch.ones(9, 5)}, "inputs that the model can take, got"),
+        (Residual(), {"loss": lambda made, output: made - output}, "loss needs to be a scalar"),
+        (Residual(), {"loss": lambda made, output: 1.0}, "loss needs to be a scalar tensor"),
         (
             lambda: nn.Sequential(RandomBuffer(), nn.Linear(4, 3)),
             {"learning_rates": [0.1] * 2},

@@ -49,6 +49,8 @@ def tangent_matrix(
         )
     if isinstance(model, TanhNetwork):
         return _closed_form(model, params, inputs)
+    if isinstance(model, ModuleModel):
+        _check_alone(model, params, inputs[:3])
 
     def checked(params: Params, x: Tensor) -> Tensor:
         output = model(params, x)
@@ -68,6 +70,22 @@ def tangent_matrix(
         return _one_by_one(checked, params, inputs)
     rows = len(inputs) * shape.numel()
     return torch.cat([slopes[name].reshape(rows, -1) for name in params], dim=1)
+
+
+def _check_alone(model: ModuleModel, params: Params, inputs: Tensor) -> None:
+    """Raise ValueError if what a module makes of a sample depends on the others of its batch."""
+    with torch.no_grad():
+        together, alone = (
+            model.outputs(params, inputs),
+            torch.stack([model(params, x) for x in inputs]),
+        )
+    if together.shape != alone.shape or not torch.allclose(
+        together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True
+    ):
+        raise ValueError(
+            "a tangent matrix needs a module that takes each sample by itself, got one whose "
+            "outputs depend on the other samples of a batch"
+        )
 
 
 def _one_by_one(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, "row param"]:

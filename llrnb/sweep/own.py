@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import signature
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -37,20 +38,22 @@ def referred(reference: str) -> object:
         raise ValueError(
             f"a reference needs the form module:name or file.py:name, got {reference!r}"
         )
-    module = _from_file(Path(place)) if place.endswith(".py") else _imported(place)
+    module = _module(place)
     if not hasattr(module, name):
         raise ValueError(f"{place} needs to define {name!r}, which it does not")
     return getattr(module, name)
 
 
-def _imported(place: str):
+def _module(place: str) -> ModuleType:
+    if place.endswith(".py"):
+        return _from_file(Path(place))
     try:
         return import_module(place)
     except ImportError as error:
         raise ValueError(f"a reference needs a module that can be imported, got {error}") from error
 
 
-def _from_file(path: Path):
+def _from_file(path: Path) -> ModuleType:
     """The module of a file, under a name that depends on its path and contents."""
     try:
         contents = path.read_bytes()
@@ -78,9 +81,9 @@ def _settled(reference: str) -> str:
 def _source(*references: str) -> str:
     """A hash of the files, so that rows of an older text are not taken for those of this one."""
     places = {reference.rpartition(":")[0] for reference in references}
-    files = sorted(place for place in places if place.endswith(".py"))
-    contents = b"\n".join(Path(place).read_bytes() for place in files)
-    return hashlib.sha256(contents).hexdigest()[:12] if files else ""
+    files = {place: _module(place).__file__ for place in sorted(places)}
+    contents = b"\n".join(Path(file).read_bytes() for file in files.values() if file)
+    return hashlib.sha256(contents).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,11 @@ class OwnModel:
         different(self.samples, "sample sizes")
         different(self.learning_rates, "learning rates")
         for name in ("model", "data"):
-            checks.settle(self, **{name: _settled(getattr(self, name))})
-            checks.function(referred(getattr(self, name)), f"{name} {getattr(self, name)}")
+            reference = _settled(getattr(self, name))
+            checks.settle(self, **{name: reference})
+            found = referred(reference)
+            if not callable(found) or isinstance(found, torch.nn.Module):
+                raise TypeError(f"{reference} needs to be a function, got {checks.came(found)}")
 
     @staticmethod
     def compute(**cell) -> pd.DataFrame:

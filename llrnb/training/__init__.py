@@ -7,6 +7,7 @@ They give the same answers up to rounding.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import torch
@@ -42,13 +43,13 @@ _STD = 1e-10  # of the paper's networks
 
 def train(
     net: Model | torch.nn.Module | Callable[[], torch.nn.Module],
-    inputs: Tensor,
-    outputs: Tensor,
+    inputs: Tensor | np.ndarray,
+    outputs: Tensor | np.ndarray,
     *,
     learning_rates: Sequence[float] | np.ndarray,
     seeds: Sequence[int] | None = None,
     steps: int,
-    tolerance: float = 1e-12,
+    tolerance: float | None = 1e-12,
     std: float | None = None,
     starts: Mapping[str, Tensor] | None = None,
     loss: str | Loss = "squared",
@@ -63,8 +64,8 @@ def train(
 
     theta <- theta - learning_rate * grad (1/n) sum_i loss(f_theta(x_i), y_i), until the loss is at
     most `tolerance`, or `steps` updates are made, or the loss blows up. Each is an outcome in the
-    result, not an error. A network's result does not depend on the others in the call (except with
-    the cpu engine, up to rounding). Long work shows a progress bar in a notebook.
+    result, not an error. A network's result does not depend on the others in the call (up to
+    rounding, where the engine is not cpu). Long work shows a progress bar in a notebook.
 
     Args:
         net: the architecture: a network of this package, or any torch module (it is copied and
@@ -75,7 +76,8 @@ def train(
         learning_rates: one per network.
         seeds: one per network, of its initialisation and its mini-batches; 0, 1, 2, ... by default.
         steps: the most updates.
-        tolerance: the loss at which a network has converged.
+        tolerance: the loss at which a network has converged; None for a loss that has no least
+            value to be near.
         std: draws the initial parameters from N(0, std²). By default it is 1e-10 for networks of
             this package, and a module starts from its own parameters. A function that makes modules
             is called for each seed, with torch's generator at this seed.
@@ -109,7 +111,8 @@ def train(
             "training needs one learning rate and one seed per network, "
             f"got {len(rates)} learning rates and {len(seeds)} seeds"
         )
-    steps, tolerance = checks.count(steps, "steps"), checks.real(tolerance, "tolerance", least=0)
+    steps = checks.count(steps, "steps")
+    tolerance = -inf if tolerance is None else checks.real(tolerance, "tolerance", least=0)
     record_at = checks.many(checks.count, record_at, "record_at", fewest=0, least=0, most=steps)
     checks.instance(optimizer, Optimizer, "optimizer")
     batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
@@ -172,7 +175,7 @@ def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]
     if not isinstance(model, ModuleModel) or std is not None:
         started = [model.init(_STD if std is None else std, seed) for seed in seeds]
     elif len(made) == len(seeds):
-        started = [one.params for one in made]
+        started = [checks.double_params(one.params) for one in made]
     else:
         raise ValueError(
             f"a module has one initialisation, and there are {len(seeds)} seeds: pass a function "
@@ -208,14 +211,35 @@ def _checked_data(model, inputs, outputs, starts, loss) -> tuple[Tensor, Tensor,
         raise ValueError(f"training needs outputs of shape {leading}, got {tuple(outputs.shape)}")
     first = {name: value[0] for name, value in starts.items()}
     x, y = (inputs[0], outputs[0]) if own_data else (inputs, outputs)
-    with torch.no_grad():
-        made = fitted_to(outputs_of(model, first, x[:1]), y[:1])
-    checked_outputs(loss, y, tuple(made.shape[1:]))
+    checked_outputs(loss, y, _first_made(model, first, x, y))
     return inputs, outputs, own_data
 
 
-def _numbers(values: Tensor, name: str) -> Tensor:
+def _first_made(model, params, inputs, outputs) -> Tensor:
+    """What a model makes of the first sample; the same each time.
+
+    Raises:
+        ValueError: it cannot take such inputs, or draws random numbers.
+    """
+    try:
+        with torch.no_grad():
+            made, again = (outputs_of(model, params, inputs[:1]) for _ in range(2))
+    except Exception as error:  # of many kinds, by what a module does
+        raise ValueError(
+            f"training needs inputs that the model can take, got {inputs.dtype} and: {error}"
+        ) from error
+    if not torch.equal(made.nan_to_num(), again.nan_to_num()):
+        raise ValueError(
+            "training needs a model that makes the same of the same inputs, got one that draws "
+            "random numbers in evaluation mode"
+        )
+    return fitted_to(made, outputs[:1])[0]
+
+
+def _numbers(values: Tensor | np.ndarray, name: str) -> Tensor:
     """Real numbers as float64, integers as int64."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        values = torch.from_numpy(values.astype(np.int64))
     if isinstance(values, Tensor) and not values.dtype.is_floating_point:
         kept = values.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
         if kept and values.layout == torch.strided and not values.is_meta:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from llrnb.networks import TanhNetwork
 from llrnb.streams import rng
-from llrnb.training.losses import squared
+from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import Adam
 from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
 from llrnb.training.task import Task
@@ -32,7 +32,7 @@ def refuses(task: Task) -> str | None:
     if not isinstance(task.model, TanhNetwork):
         return f"the torch engine needs a TanhNetwork, got a {type(task.model).__name__}"
     if task.loss is not squared:
-        return f"the torch engine needs the squared loss, got {task.loss.__name__}"
+        return f"the torch engine needs the squared loss, got {name_of(task.loss)}"
     return None
 
 

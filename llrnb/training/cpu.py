@@ -17,7 +17,7 @@ from numba import njit
 
 from llrnb.networks import TanhNetwork
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
-from llrnb.training.losses import squared
+from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import GradientDescent
 from llrnb.training.outcome import BLOWN_UP, Training, empty_history, stopped
 from llrnb.training.task import Task
@@ -160,7 +160,7 @@ def refuses(task: Task) -> str | None:
     if not isinstance(task.model, TanhNetwork):
         return f"the cpu engine needs a TanhNetwork, got a {type(task.model).__name__}"
     if task.loss is not squared:
-        return f"the cpu engine needs the squared loss, got {task.loss.__name__}"
+        return f"the cpu engine needs the squared loss, got {name_of(task.loss)}"
     for name, needed in _PLAIN.items():
         if (came := getattr(task, name)) != needed:
             return f"the cpu engine needs {name} {needed!r}, got {came!r}"

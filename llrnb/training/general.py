@@ -19,7 +19,9 @@ from llrnb.training.task import Task
 
 NAME = "general"
 
-_TOGETHER = 2**24  # parameters of the networks that are trained at a time
+# Numbers of the networks that are trained at a time: for each sample at most some as many as
+# parameters, for most kinds of layers.
+_TOGETHER = 2**26
 
 
 def refuses(task: Task) -> str | None:
@@ -30,7 +32,7 @@ def refuses(task: Task) -> str | None:
 def descend(task: Task, report: Callable[[int], None]) -> Training:
     """Train every network; see `llrnb.train`."""
     of_each = sum(value[0].numel() for value in task.starts.values())
-    return in_parts(task, AnyModels, max(1, _TOGETHER // of_each), report)
+    return in_parts(task, AnyModels, max(1, _TOGETHER // (of_each * (1 + task.samples))), report)
 
 
 class AnyModels(Descents):

@@ -40,7 +40,7 @@ def loss_of(loss: str | Loss) -> Loss:
         TypeError: neither a name nor a function.
     """
     if isinstance(loss, str):
-        return LOSSES[checks.one_of(LOSSES, "loss", loss) or loss]
+        return LOSSES[checks.one_of(LOSSES, "loss", loss)]
     return checks.function(loss, "loss")
 
 
@@ -57,11 +57,16 @@ def fitted_to(made: Tensor, outputs: Tensor) -> Tensor:
     return made[:, 0] if single else made
 
 
+def name_of(loss: Loss) -> str:
+    """A loss in a word."""
+    return next((name for name, known in LOSSES.items() if known is loss), "one of your own")
+
+
 def checked_outputs(
-    loss: Loss, outputs: Shaped[Tensor, "sample ..."], made: tuple[int, ...]
+    loss: Loss, outputs: Shaped[Tensor, "sample ..."], first: Float[Tensor, "..."]
 ) -> None:
-    """Raise ValueError unless outputs of samples suit the shape of one prediction."""
-    came = tuple(outputs.shape[1:])
+    """Raise ValueError unless outputs of samples suit the first prediction, and the loss both."""
+    made, came = tuple(first.shape), tuple(outputs.shape[1:])
     if loss is cross_entropy:
         if len(made) != 1 or came or outputs.is_floating_point():
             raise ValueError(
@@ -76,4 +81,10 @@ def checked_outputs(
     elif loss in (squared, huber) and came != made:
         raise ValueError(
             f"training needs outputs of shape {(len(outputs), *made)}, got {tuple(outputs.shape)}"
+        )
+    value = loss(first, outputs[0])
+    if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+        raise ValueError(
+            "a loss needs to be a scalar tensor for one prediction and one output, got "
+            f"{checks.came(value)}"
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 from llrnb.models import Model, outputs_of
 from llrnb.networks import Params
 
-# A mean squared error above this is a divergence; its square root is still far from overflow.
+# A loss above this is a divergence; its square root is still far from overflow.
 BLOWN_UP = 1e100
 
 
@@ -37,7 +37,7 @@ class Training:
 
     Attributes:
         params: each array with a leading net axis.
-        loss: the mean squared error of these params on the train data.
+        loss: that of these params on the train data.
         steps: the number of updates made.
         status: why each network stopped.
         history: the networks at the steps of `record_at`.

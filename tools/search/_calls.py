@@ -762,7 +762,7 @@ def _training() -> None:
         "learning_rates": RATES,
         "seeds": but(SEEDS, None),
         "steps": COUNT,
-        "tolerance": REAL0,
+        "tolerance": but(REAL0, None),
         "std": but(REAL0, None),
         "loss": WORD,
     }
