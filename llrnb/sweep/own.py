@@ -19,7 +19,7 @@ from llrnb import checks
 from llrnb.descriptions import describe_optimizer, optimizer_from
 from llrnb.streams import rng
 from llrnb.sweep.plan import KINDS, Cell, cell, different
-from llrnb.training import LOSSES, GradientDescent, Optimizer, train
+from llrnb.training import LOSSES, PRECISIONS, GradientDescent, Optimizer, train
 from llrnb.training.losses import loss_of, mean_loss
 
 _PLAIN = GradientDescent()
@@ -129,7 +129,7 @@ class OwnModel:
         checks.settle_by_annotation(self, KINDS)
         checks.instance(self.optimizer, Optimizer, "optimizer")
         checks.one_of(LOSSES, "loss", self.loss)
-        checks.one_of(("float64", "float32"), "precision", self.precision)
+        checks.one_of(PRECISIONS, "precision", self.precision)
         different(self.samples, "sample sizes")
         different(self.learning_rates, "learning rates")
         for name in ("model", "data"):

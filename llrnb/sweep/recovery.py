@@ -23,7 +23,7 @@ from llrnb.descriptions import (
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
 from llrnb.targets import Target, draw, draw_test
-from llrnb.training import GradientDescent, Optimizer, train
+from llrnb.training import PRECISIONS, GradientDescent, Optimizer, train
 from llrnb.transitions import at_best_rate, choice_interval, transition_point
 
 # Of one neuron, sample and step, on one core; only the order of the jobs and the ETA rest on it.
@@ -79,7 +79,7 @@ class Recovery:
             checks.function(family, f"families[{name!r}]")
         checks.instance(self.optimizer, Optimizer, "optimizer")
         checks.one_of(("cpu", "torch"), "engine", self.engine)
-        checks.one_of(("float64", "float32"), "precision", self.precision)
+        checks.one_of(PRECISIONS, "precision", self.precision)
         different(self.samples, "sample sizes")
         different(self.learning_rates, "learning rates")
         different(self.multiples, "multiples")
@@ -265,7 +265,7 @@ def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> di
 
     Only these belong to a cell's parameters, so that a new option leaves old keys as they are.
     """
-    checks.one_of(("float64", "float32"), "precision", precision)
+    checks.one_of(PRECISIONS, "precision", precision)
     given = {
         "optimizer": describe_optimizer(optimizer_from(optimizer)),
         "batch_size": batch_size,

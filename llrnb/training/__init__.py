@@ -25,6 +25,7 @@ from llrnb.training.task import PRECISIONS, Task
 
 __all__ = [
     "LOSSES",
+    "PRECISIONS",
     "Adam",
     "GradientDescent",
     "History",
