@@ -4,10 +4,10 @@ BIN := .venv/bin
 # What a page stores has no progress bars.
 export TQDM_DISABLE := 1
 
-.PHONY: help book pdf test processors search bench refresh clean
+.PHONY: help book pdf test test-gpu processors search bench refresh clean
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 book: .venv/installed  ## run every notebook afresh and build the pages that show this run
 # Beside the original, because paths in it are relative to its place.
@@ -36,6 +36,9 @@ test: .venv/installed  ## lint, unit tests, notebooks against their stored outpu
 	$(BIN)/jupyter-book build . -W -n --keep-going --path-output _build/strict
 	$(BIN)/jupyter-book build . --builder latex -W -n --keep-going --path-output _build/strict
 	LLRNB_PAGES=_build/strict/_build/html $(BIN)/pytest tests/test_browser.py tests/test_pages.py -n 2
+
+test-gpu:  ## the tests that need a GPU, with the Python that PYTHON names: it needs pytest and a torch with CUDA
+	$(PYTHON) -m pytest tests/test_training_cuda.py
 
 processors: .venv/installed  ## run tests and notebooks as on six kinds of processors; ONLY="book/relu/line.ipynb ..."
 	$(BIN)/python -m tools.processors $(ONLY)

@@ -59,13 +59,16 @@ def _run(options: argparse.Namespace) -> int:
     preset = _preset(options)
     folder = options.results
     shown = _Shown()
+    device = sweep.device_for(preset, options.device)
+    if options.device == "auto":
+        print(f"on device {device}, which is likely to be the faster")
     start = time.monotonic()
     table = sweep.launch(
         preset,
         folder,
         scheduler=options.scheduler,
         workers=options.workers,
-        device=options.device,
+        device=device,
         retry=options.retry,
         report=shown,
     )
@@ -143,7 +146,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--results", type=Path, default=Path("results"), help="folder of the row files"
         )
-        command.add_argument("--device", default="cpu", help="cpu or cuda")
+        command.add_argument(
+            "--device", default="cpu", help="cpu, cuda, or auto: what is done first"
+        )
     run.add_argument("--scheduler", help="address of a Dask scheduler, tcp://host:8786")
     run.add_argument("--workers", type=int, help="of the local cluster; one per core or GPU")
     run.add_argument("--retry", action="store_true", help="try again what failed")

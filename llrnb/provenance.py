@@ -108,6 +108,16 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device)
 
 
+def parts(record: Mapping[str, str], count: int) -> list[dict[str, str]]:
+    """A record of work for many at once as one of each: its time in equal parts."""
+    start, end = _span(record)
+    times = [start + (end - start) * part / count for part in range(count + 1)]
+    return [
+        {**record, "start": _stamp(times[part]), "end": _stamp(times[part + 1])}
+        for part in range(count)
+    ]
+
+
 _QUIET = {"capture_output": True, "text": True, "check": True}
 
 

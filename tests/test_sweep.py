@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from llrnb import sweep
-from llrnb.presets import fig3, presets_of
+from llrnb.presets import fig3, presets_of, relu
 from llrnb.sweep import plan
-from llrnb.training import Adam
+from llrnb.training import Adam, cuda
 from llrnb.transitions import transition_point
 from tests.tiny_sweep import TINY
 
@@ -295,3 +296,25 @@ def test_an_error_that_is_no_number_is_below_no_criterion(table):
     for (family, multiple), row in shares.iterrows():
         cell = errors[(table["family"] == family) & (table["multiple"] == multiple)]
         assert row.to_list() == [float(np.mean([e < c for e in cell])) for c in sweep.CRITERIA]
+
+
+def test_cells_trained_in_one_call_have_the_rows_that_each_has_alone():
+    cells = [dict(cell.parameters) for cell in TINY.cells()]
+    some = [cell for cell in cells if cell["network"] == cells[0]["network"]]
+    together = sweep.train_cells([*some[::-1], *some])
+    alone = [sweep.train_cell(**cell) for cell in some]
+    for one, other in zip(together, [*alone[::-1], *alone], strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    with pytest.raises(ValueError, match="need to differ in their samples only"):
+        sweep.train_cells([some[0], {**some[1], "steps": 7}])
+
+
+def test_auto_takes_a_gpu_only_if_there_is_one_and_the_work_is_worth_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert sweep.device_for(fig3.PAPER, "auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "installed", lambda: True)
+    assert sweep.device_for(fig3.PAPER, "auto") == "cuda"
+    assert sweep.device_for(TINY, "auto") == "cpu"
+    assert sweep.device_for(relu.FIG_6, "auto") == "cpu"  # which has no other
+    assert {cell.parameters["device"] for cell in sweep.on_device(fig3.PAPER, "auto")} == {"cuda"}

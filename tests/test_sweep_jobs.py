@@ -2,14 +2,16 @@
 
 import json
 from functools import partial
+from importlib.resources import files
 
 import pandas as pd
+import papermill
 import pytest
 
-from llrnb import store, sweep
+from llrnb import provenance, store, sweep
 from llrnb.networks import cnn
 from llrnb.presets import SWEEPS, presets_of
-from llrnb.sweep import driver
+from llrnb.sweep import driver, inside
 from llrnb.sweep.plan import jobs
 from tests.tiny_sweep import TINY
 
@@ -131,3 +133,33 @@ class Labelled:
 
     def compute(self, **cell):
         raise AssertionError("it is stored")
+
+
+def test_a_job_inside_this_process_stores_the_same_rows_and_keeps_what_failed(tmp_path):
+    preset = PRESETS["recovery"]
+    job = jobs(preset.cells(), preset.along)[0]
+    notebook = str(files("llrnb") / "jobs" / "recovery.ipynb")
+    run = partial(papermill.execute_notebook, notebook, engine_name=inside.NAME, progress_bar=False)
+    parameters = {**job.parameters, "folder": str(tmp_path)}
+    run(str(tmp_path / "run.ipynb"), parameters)
+    for cell in job.cells:
+        stored = store.read(tmp_path, cell.key)
+        pd.testing.assert_frame_equal(stored, preset.compute(**cell.parameters), check_exact=True)
+    with pytest.raises(papermill.PapermillExecutionError, match="steps needs an integer"):
+        run(str(tmp_path / "failed.ipynb"), {**parameters, "steps": -1})
+    assert "steps needs an integer" in (tmp_path / "failed.ipynb").read_text()
+
+
+def test_cells_computed_together_are_stored_one_by_one_and_share_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "device_name", lambda device: device)
+    cells = [dict(cell.parameters) for cell in TINY.cells()][:2]
+    labels = sweep.Recovery.labels_of
+    compute = partial(sweep.compute_cells, sweep.train_cell, cells, tmp_path, "a GPU", labels)
+    rows = compute(together=sweep.train_cells)
+    assert len(store.held(tmp_path)) == 2
+    with pytest.raises(ZeroDivisionError):
+        sweep.compute_cells(sweep.train_cell, cells, "", "a GPU", labels, together=lambda _: 1 / 0)
+    pd.testing.assert_frame_equal(rows, compute(together=lambda _: 1 / 0))  # all are stored
+    keys = [sweep.key_of(cell, labels(cell)) for cell in cells]
+    first, second = store.provenances(tmp_path, keys)
+    assert first["end"] == second["start"] and first["device"] == "a GPU"

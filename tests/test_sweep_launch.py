@@ -393,7 +393,7 @@ def test_a_missing_extra_names_itself(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"device": "tpu"}, ValueError, "'cpu' or 'cuda', got 'tpu'"),
+        ({"device": "tpu"}, ValueError, "'cpu', 'cuda' or 'auto', got 'tpu'"),
         ({"workers": 0}, ValueError, "at least 1 worker, got 0"),
         ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, ValueError, "local cluster"),
         ({"scheduler": "tcp://127.0.0.1:1"}, sweep.SweepFailed, "no scheduler answers at tcp"),
@@ -408,9 +408,9 @@ def test_a_launch_that_cannot_start_says_why(tmp_path, monkeypatch, options, err
     assert rows_of(tmp_path) == {}
 
 
-def test_a_gpu_sweep_is_the_same_with_the_torch_engine_and_a_gpu_for_each_worker(monkeypatch):
+def test_a_gpu_sweep_is_the_same_with_an_engine_of_the_gpu_and_a_gpu_for_each_worker(monkeypatch):
     cells = sweep.on_device(TINY, "cuda")
-    assert {(c.parameters["engine"], c.parameters["device"]) for c in cells} == {("torch", "cuda")}
+    assert {(c.parameters["engine"], c.parameters["device"]) for c in cells} == {("auto", "cuda")}
     assert not {c.key for c in cells} & {c.key for c in TINY.cells()}
     monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(driver.torch.cuda, "device_count", lambda: 2)

@@ -108,6 +108,31 @@ def test_a_torch_result_does_not_depend_on_what_else_is_in_the_call():
         assert torch.allclose(alone.params[name][0], value[10], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("engine", ["cpu", "torch", "general"])
+def test_networks_may_have_data_sets_of_different_sizes(engine):
+    net = NETWORKS["cnn without sharing"]
+    sets = [draw(paper_target(), samples, seed) for seed, samples in enumerate((9, 5, 9, 6))]
+    inputs, outputs = zip(*sets, strict=True)
+    common = {"steps": 30, "std": 0.3, "record_at": [0, 10], "engine": engine}
+    run = train(net, inputs, outputs, learning_rates=[0.1, 0.2, 0.3, 0.4], **common)
+    for i, (x, y) in enumerate(sets):
+        alone = train(net, x, y, learning_rates=[(i + 1) / 10], seeds=[i], **common)
+        assert torch.allclose(run.loss[i], alone.loss[0], rtol=1e-13)
+        assert torch.allclose(run.history.loss[:, i], alone.history.loss[:, 0], rtol=1e-13)
+        for name, value in alone.params.items():
+            assert torch.allclose(run.params[name][i], value[0], rtol=1e-11)
+
+
+def test_a_list_of_data_sets_needs_one_for_each_network():
+    net, (x, y) = NETWORKS["cnn without sharing"], draw(paper_target(), 5)
+    with pytest.raises(ValueError, match="lists of inputs and outputs for each of 2 networks"):
+        train(net, [x], [y], learning_rates=[0.1] * 2, steps=1)
+    with pytest.raises(ValueError, match="lists of inputs and outputs for each of 2 networks"):
+        train(net, [x, x], torch.stack([y, y]), learning_rates=[0.1] * 2, steps=1)
+    with pytest.raises(ValueError, match=r"inputs of shape \(sample, 5\), got \(2, 5, 5\)"):
+        train(net, [torch.stack([x, x]), x], [y, y], learning_rates=[0.1] * 2, steps=1)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_shared_data_are_the_same_data_for_every_network(engine):
     net = NETWORKS["cnn"]
@@ -230,7 +255,7 @@ X, Y = torch.zeros(4, 5), torch.zeros(4)
         (X, Y, {"tolerance": -1.0}, "tolerance needs a finite number >= 0, got -1.0"),
         (X, Y, {"std": -1.0}, "std needs a finite number >= 0, got -1.0"),
         (X, Y, {"record_at": [11]}, "record_at needs an integer from 0 to 10, got 11"),
-        (X, Y, {"engine": "jax"}, "engine needs one of cpu, torch, general, got 'jax'"),
+        (X, Y, {"engine": "jax"}, "engine needs one of cpu, cuda, torch, general, got 'jax'"),
         (X, Y, {"engine": "cpu", "device": "cuda"}, "cpu engine needs device 'cpu', got 'cuda'"),
         (X, Y, {"engine": "torch", "device": "gpu"}, "torch device, got 'gpu'"),
     ],

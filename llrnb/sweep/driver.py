@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,10 +27,12 @@ import torch
 
 from llrnb import provenance, store
 from llrnb.sweep.plan import Cell, Job, Preset, jobs, key_of
+from llrnb.training import cuda
 
 _PATIENCE = 10.0  # seconds, for a scheduler to answer
 _LATE = 15.0  # seconds, after which a file that another machine wrote is seen on any
 _KERNEL_STARTS = 3  # of a job whose kernel does not come up, or dies
+_GPU, _GPU_STARTS = 100, 10.0  # cores that a GPU is worth, and seconds until it works, by a guess
 _EXTRA = ("distributed", "papermill", "ipykernel")
 _LIKELY = "A process that is killed has most likely asked for more memory than there is."
 
@@ -78,7 +80,7 @@ def launch(
         scheduler: address of a running Dask scheduler, "tcp://host:8786"; by default a local
             cluster is started and stopped, with one worker per core, or per GPU.
         workers: how many workers the local cluster has.
-        device: "cpu" or "cuda"; on a GPU the torch engine trains.
+        device: "cpu", "cuda", or "auto": the one that needs less time, as `device_for` says.
         retry: whether cells that failed before are tried again.
         report: called about once a second.
 
@@ -94,6 +96,7 @@ def launch(
     folder = Path(folder).resolve()
     if workers is not None and (scheduler is not None or workers < 1):
         raise ValueError(f"a local cluster needs at least 1 worker, got {workers} at {scheduler}")
+    device = device_for(preset, device)
     cells = on_device(preset, device)
     with store.only_writer(folder):
         done = store.finished(folder, [cell.key for cell in cells])
@@ -146,18 +149,36 @@ def status(preset: Preset, folder: Path | str, device: str = "cpu") -> dict[str,
     return {state: states.count(state) for state in ("done", "failed", "missing")}
 
 
-def on_device(preset: Preset, device: str) -> list[Cell]:
-    """A preset's cells; for a GPU, with the torch engine."""
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"the device needs to be 'cpu' or 'cuda', got {device!r}")
+def device_for(preset: Preset, device: str) -> str:
+    """Where to compute: "cpu" or "cuda" as given; for "auto", where it is over earlier, by a guess.
+
+    A GPU is taken only if it can train such networks by the cuda engine, and if this work on all
+    cores would take longer than a GPU needs to get started.
+    """
+    if device != "auto":
+        return device
     cells = preset.cells()
+    on_cpu = sum(cell.seconds for cell in cells) / (os.cpu_count() or 1)
+    on_gpu = _GPU_STARTS + sum(cell.seconds for cell in cells) / _GPU
+    possible = torch.cuda.is_available() and cuda.installed() and "device" in cells[0].parameters
+    return "cuda" if possible and on_gpu < on_cpu else "cpu"
+
+
+def on_device(preset: Preset, device: str) -> list[Cell]:
+    """A preset's cells; for a GPU, with the engine that suits it."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"the device needs to be 'cpu', 'cuda' or 'auto', got {device!r}")
+    device, cells = device_for(preset, device), preset.cells()
     if device == "cpu":
         return cells
     if any("device" not in cell.parameters for cell in cells):
         raise ValueError(f"the {preset.notebook} sweep runs on device 'cpu' only, got {device!r}")
-    engine = {"engine": "torch"} if "engine" in cells[0].parameters else {}
+    engine = {"engine": "auto"} if "engine" in cells[0].parameters else {}
     gpu = {**engine, "device": device}
-    return [replace(cell, parameters={**cell.parameters, **gpu}) for cell in cells]
+    return [
+        replace(cell, parameters={**cell.parameters, **gpu}, seconds=cell.seconds / _GPU)
+        for cell in cells
+    ]
 
 
 def failure(folder: Path, cell: Cell) -> str | None:
@@ -300,6 +321,7 @@ def compute_cells(
     folder: Path | str = "",
     device: str = "cpu",
     labels_of: Callable[[Mapping], dict] = lambda cell: {},
+    together: Callable[[list[Mapping]], list[pd.DataFrame]] | None = None,
 ) -> pd.DataFrame:
     """What a job's notebook does: the rows of its cells, each stored as soon as it is computed.
 
@@ -310,24 +332,43 @@ def compute_cells(
         device: the one that computes, for the record.
         labels_of: from a cell's parameters to the columns that only name its rows, such as
             `PhaseDiagram.labels_of`.
+        together: from the parameters of all cells that are not stored to their rows, such as
+            `train_cells`; called instead of `compute` on a GPU, for which a cell is too small.
 
     Raises:
         ValueError: a cell that stands twice.
     """
-    cells, tables = list(cells), []
+    cells = list(cells)
     for number, cell in enumerate(cells):
         if cell in cells[:number]:
             raise ValueError(f"the cells of a job need to be different, got one twice: {cell}")
-        labels = labels_of(cell)
-        key = key_of(cell, labels)
-        if folder and store.finished(Path(folder), [key]):
-            tables.append(store.read(Path(folder), key).assign(**labels))
+    keys = [key_of(cell, labels_of(cell)) for cell in cells]
+    stored = store.finished(Path(folder), keys) if folder else set()
+    todo = [cell for cell, key in zip(cells, keys, strict=True) if key not in stored]
+    made = iter(_computed(compute, todo, device, together))
+    tables = []
+    for cell, key in zip(cells, keys, strict=True):
+        if key in stored:
+            tables.append(store.read(Path(folder), key).assign(**labels_of(cell)))
             continue
-        with provenance.timed(device) as record:
-            tables.append(compute(**cell))
+        rows, record = next(made)
+        tables.append(rows)
         if folder:
-            store.write(Path(folder), key, tables[-1], record, cell)
+            store.write(Path(folder), key, rows, record, cell)
     return pd.concat(tables, ignore_index=True)
+
+
+def _computed(compute, cells, device, together) -> Iterator[tuple[pd.DataFrame, dict[str, str]]]:
+    """The rows of each cell and the record of how they came about."""
+    if together is None or device == "cpu" or len(cells) < 2:
+        for cell in cells:
+            with provenance.timed(device) as record:
+                rows = compute(**cell)
+            yield rows, record
+        return
+    with provenance.timed(device) as record:
+        tables = together(cells)
+    yield from zip(tables, provenance.parts(record, len(cells)), strict=True)
 
 
 def run_job(name: str, parameters: dict, executed: str, keys: list[str]) -> tuple[set[str], str]:
@@ -347,7 +388,10 @@ def run_job(name: str, parameters: dict, executed: str, keys: list[str]) -> tupl
 
 
 def run_notebook(name: str, parameters: dict, executed: str) -> None:
-    """Run a job's notebook in a kernel of its own; `executed` is kept only if it fails.
+    """Run a job's notebook; `executed` is kept only if it fails.
+
+    On a processor it has a kernel of its own. A job on a GPU takes less time than a kernel takes to
+    start and to find the GPU, and so runs in this process.
 
     Raises:
         RuntimeError: a cell of the notebook failed, with its traceback; or the kernel died, again
@@ -360,12 +404,16 @@ def run_notebook(name: str, parameters: dict, executed: str) -> None:
     known = papermill.inspect_notebook(notebook)
     if unknown := set(parameters) - set(known):
         raise RuntimeError(f"{name}.ipynb needs parameters among {list(known)}, got {unknown}")
+    from llrnb.sweep import inside  # which needs papermill
+
+    on_gpu = {"engine_name": inside.NAME} if parameters.get("device", "cpu") != "cpu" else {}
     for attempt in range(1, _KERNEL_STARTS + 1):
         try:
             papermill.execute_notebook(
                 notebook,
                 _escaped(executed),
                 parameters,
+                **on_gpu,
                 progress_bar=False,
                 log_output=False,
                 extra_arguments=["--IPKernelApp.log_level=50"],

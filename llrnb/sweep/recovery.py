@@ -1,7 +1,9 @@
 """The recovery sweep: which targets do networks find, trained on how many samples?"""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import signature
 from itertools import product
 
@@ -20,10 +22,10 @@ from llrnb.descriptions import (
     optimizer_from,
     target_from,
 )
-from llrnb.networks import TanhNetwork, predict, relative_error
+from llrnb.networks import Params, TanhNetwork, predict, relative_error
 from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
 from llrnb.targets import Target, draw, draw_test
-from llrnb.training import PRECISIONS, GradientDescent, Optimizer, train
+from llrnb.training import PRECISIONS, GradientDescent, Optimizer, Training, train
 from llrnb.transitions import at_best_rate, choice_interval, transition_point
 
 # Of one neuron, sample and step, on one core; only the order of the jobs and the ETA rest on it.
@@ -48,7 +50,7 @@ class Recovery:
         trials: independent data sets and initialisations.
         steps, tolerance, std: as in `llrnb.train`.
         test_samples: size of the one test set, which all networks share.
-        engine: as in `llrnb.train`.
+        engine: as in `llrnb.train`; on a GPU, the one that suits it.
         variant: a name for the rows, to tell presets apart in one table.
         optimizer, batch_size, precision: as in `llrnb.train`.
     """
@@ -78,7 +80,7 @@ class Recovery:
         for name, family in checks.mapping(self.families, "families").items():
             checks.function(family, f"families[{name!r}]")
         checks.instance(self.optimizer, Optimizer, "optimizer")
-        checks.one_of(("cpu", "torch"), "engine", self.engine)
+        checks.one_of(("auto", "cpu", "torch"), "engine", self.engine)
         checks.one_of(PRECISIONS, "precision", self.precision)
         different(self.samples, "sample sizes")
         different(self.learning_rates, "learning rates")
@@ -136,8 +138,53 @@ class Recovery:
         return cells
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A cell, ready to be trained: networks with their data, and what their rows will say.
+
+    Attributes:
+        net: the architecture.
+        data: inputs and outputs of each network.
+        options: of `llrnb.train`, the same for all networks.
+        rows: one per network, without the results.
+        test_set: inputs and outputs.
+    """
+
+    net: TanhNetwork
+    data: list[tuple[torch.Tensor, torch.Tensor]]
+    options: dict
+    rows: pd.DataFrame
+    test_set: tuple[torch.Tensor, torch.Tensor]
+
+    def filled(self, result: Training) -> pd.DataFrame:
+        """The rows with what these networks have become."""
+        status = [str(status) for status in result.status]
+        rows = self.rows.assign(steps=result.steps.numpy(), status=status)
+        if not self.options["record_at"]:
+            return self._with_errors(rows, result.params, result.loss)
+        looks = [
+            self._with_errors(
+                rows.assign(recorded=step),
+                {name: value[look] for name, value in result.history.params.items()},
+                result.history.loss[look],
+            )
+            for look, step in enumerate(result.history.steps)
+        ]
+        return pd.concat(looks, ignore_index=True)
+
+    def _with_errors(self, rows: pd.DataFrame, params: Params, loss: torch.Tensor) -> pd.DataFrame:
+        device, (inputs, truth) = self.options["device"], self.test_set
+        on_device = {name: value.to(device) for name, value in params.items()}
+        predictions = predict(self.net, on_device, inputs).cpu()
+        return rows.assign(
+            train_loss=loss.numpy(),
+            test_error=(predictions - truth).square().mean(dim=-1).numpy(),
+            relative_error=relative_error(predictions, truth).numpy(),
+        )
+
+
 @cell
-def train_cell(
+def plan_cell(
     *,
     variant: str | None = "",
     family: str | None = "",
@@ -157,11 +204,8 @@ def train_cell(
     batch_size: int | None = None,
     precision: str = "float64",
     record_at: Sequence[int] = (),
-) -> pd.DataFrame:
-    """Train one architecture at one sample size, at all learning rates and trials, in one call.
-
-    A trial's data depend on the sample size and the trial alone, and its initialisation on the
-    architecture and the trial, so a row does not depend on the rest of a preset.
+) -> Planned:
+    """What `train_cell` trains; its arguments.
 
     Args:
         variant, family, multiple: names that the rows carry; see `Recovery.labels_of`.
@@ -169,12 +213,6 @@ def train_cell(
         samples, learning_rates, trials, test_samples: as in `Recovery`.
         steps, tolerance, std, engine, device, batch_size, precision, record_at: as in
             `llrnb.train`.
-
-    Returns:
-        One row per network: variant, family, multiple, parameters, samples, learning_rate, trial,
-        train_loss and test_error (mean squared errors), relative_error (the test error over the
-        mean square of the target on the test set), steps and status. With `record_at`, one row per
-        recorded step and network: `recorded` is that step, and the errors are those it had then.
     """
     net, planted = network_from(network), target_from(target)
     labels = {"variant": variant, "family": family, "multiple": multiple}
@@ -185,61 +223,85 @@ def train_cell(
             f"a network needs the target's {planted.net.input_dim} inputs, got {net.input_dim}"
         )
     checks.room("the data", len(learning_rates), trials, samples, net.input_dim)
-    coordinates = pd.DataFrame(
-        product(learning_rates, range(trials)), columns=["learning_rate", "trial"]
+    rows = pd.DataFrame(product(learning_rates, range(trials)), columns=["learning_rate", "trial"])
+    described = json.dumps(describe_target(planted), sort_keys=True)
+    data = [_data(described, samples, trial) for trial in range(trials)]
+    return Planned(
+        net,
+        [data[trial] for trial in rows["trial"]],
+        {
+            "steps": steps,
+            "tolerance": tolerance,
+            "std": std,
+            "engine": engine,
+            "device": device,
+            "optimizer": optimizer_from(optimizer),
+            "batch_size": batch_size,
+            "precision": precision,
+            "record_at": record_at,
+        },
+        rows.assign(**labels, parameters=net.parameter_count, samples=samples),
+        _test_data(described, test_samples),
     )
-    data = [draw(planted, samples, seed=trial) for trial in range(trials)]
-    inputs, outputs = (
-        torch.stack([part[trial] for trial in coordinates["trial"]])
-        for part in zip(*data, strict=True)
-    )
+
+
+@lru_cache(maxsize=4096)
+def _data(target: str, samples: int, trial: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A trial's data, which all architectures and learning rates share."""
+    return draw(target_from(json.loads(target)), samples, seed=trial)
+
+
+@lru_cache(maxsize=16)
+def _test_data(target: str, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return draw_test(target_from(json.loads(target)), samples)
+
+
+def train_cell(**cell) -> pd.DataFrame:
+    """Train one architecture at one sample size, at all learning rates and trials, in one call.
+
+    A trial's data depend on the sample size and the trial alone, and its initialisation on the
+    architecture and the trial, so a row does not depend on the rest of a preset.
+
+    Args:
+        cell: as `plan_cell` takes it.
+
+    Returns:
+        One row per network: variant, family, multiple, parameters, samples, learning_rate, trial,
+        train_loss and test_error (mean squared errors), relative_error (the test error over the
+        mean square of the target on the test set), steps and status. With `record_at`, one row per
+        recorded step and network: `recorded` is that step, and the errors are those it had then.
+    """
+    return train_cells([cell])[0]
+
+
+train_cell.__signature__ = signature(plan_cell)
+
+
+def train_cells(cells: Sequence[Mapping]) -> list[pd.DataFrame]:
+    """The rows of cells that differ in their samples only, all networks trained in one call.
+
+    Raises:
+        ValueError: cells of different architectures or options.
+    """
+    plans = [plan_cell(**cell) for cell in cells]
+    net, options = plans[0].net, plans[0].options
+    if any(plan.net != net or plan.options != options for plan in plans):
+        raise ValueError("cells that are trained in one call need to differ in their samples only")
+    data = [pair for plan in plans for pair in plan.data]
+    rows = pd.concat([plan.rows for plan in plans])
     result = train(
         net,
-        inputs,
-        outputs,
-        learning_rates=coordinates["learning_rate"].tolist(),
-        seeds=coordinates["trial"].tolist(),
-        steps=steps,
-        tolerance=tolerance,
-        std=std,
-        engine=engine,
-        device=device,
-        optimizer=optimizer_from(optimizer),
-        batch_size=batch_size,
-        precision=precision,
-        record_at=record_at,
+        [inputs for inputs, _ in data],
+        [outputs for _, outputs in data],
+        learning_rates=rows["learning_rate"].tolist(),
+        seeds=rows["trial"].tolist(),
+        **options,
     )
-    rows = coordinates.assign(
-        **labels,
-        parameters=net.parameter_count,
-        samples=samples,
-        steps=result.steps.numpy(),
-        status=[str(status) for status in result.status],
-    )
-    test_set = draw_test(planted, test_samples)
-    if not record_at:
-        return _with_errors(rows, net, result.params, result.loss, test_set)
-    looks = [
-        _with_errors(
-            rows.assign(recorded=step),
-            net,
-            {name: value[look] for name, value in result.history.params.items()},
-            result.history.loss[look],
-            test_set,
-        )
-        for look, step in enumerate(result.history.steps)
+    ends = np.cumsum([len(plan.rows) for plan in plans]).tolist()
+    return [
+        plan.filled(result.of(range(end - len(plan.rows), end)))
+        for plan, end in zip(plans, ends, strict=True)
     ]
-    return pd.concat(looks, ignore_index=True)
-
-
-def _with_errors(rows, net, params, loss, test_set) -> pd.DataFrame:
-    test_inputs, truth = test_set
-    predictions = predict(net, params, test_inputs)
-    return rows.assign(
-        train_loss=loss.numpy(),
-        test_error=(predictions - truth).square().mean(dim=-1).numpy(),
-        relative_error=relative_error(predictions, truth).numpy(),
-    )
 
 
 def looks(steps: int, count: int) -> list[int]:
@@ -271,7 +333,7 @@ def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> di
         "batch_size": batch_size,
         "precision": precision,
     }
-    default = signature(train_cell).parameters
+    default = signature(plan_cell).parameters
     return {name: value for name, value in given.items() if value != default[name].default}
 
 

@@ -1,8 +1,8 @@
-"""Gradient descent of many networks at once: one interface, three engines.
+"""Gradient descent of many networks at once: one interface, four engines.
 
-`cpu` is compiled and keeps eight two-layer networks in a core's cache; `torch` batches them, runs
-on any device and knows other optimizers and mini-batches; `general` trains any model with any loss.
-They give the same answers up to rounding.
+`cpu` is compiled and keeps eight two-layer networks in a core's cache; `cuda` does the same on a
+GPU; `torch` batches them, runs on any device and knows other optimizers and mini-batches; `general`
+trains any model with any loss. They give the same answers up to rounding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,13 @@ from math import inf
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from llrnb import checks
 from llrnb.models import Model, ModuleModel, from_module, outputs_of
 from llrnb.networks import TanhNetwork
 from llrnb.streams import torch_seeded
-from llrnb.training import batched, cpu, general, progress
+from llrnb.training import batched, cpu, cuda, general, progress
 from llrnb.training.losses import LOSSES, Loss, checked_outputs, fitted_to, loss_of
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
 from llrnb.training.outcome import History, Status, Training
@@ -37,15 +38,15 @@ __all__ = [
     "train",
 ]
 
-ENGINES = {engine.NAME: engine for engine in (cpu, batched, general)}
+ENGINES = {engine.NAME: engine for engine in (cpu, cuda, batched, general)}
 _PLAIN = GradientDescent()
 _STD = 1e-10  # of the paper's networks
 
 
 def train(
     net: Model | torch.nn.Module | Callable[[], torch.nn.Module],
-    inputs: Tensor | np.ndarray,
-    outputs: Tensor | np.ndarray,
+    inputs: Tensor | np.ndarray | Sequence[Tensor],
+    outputs: Tensor | np.ndarray | Sequence[Tensor],
     *,
     learning_rates: Sequence[float] | np.ndarray,
     seeds: Sequence[int] | None = None,
@@ -72,8 +73,9 @@ def train(
         net: the architecture: a network of this package, or any torch module (it is copied and
             trained in evaluation mode), or a function without arguments that makes one.
         inputs: (sample, ...), shared by all networks, or (net, sample, ...), for which a module
-            needs to be made a model by `llrnb.from_module`. Integers stay integers.
-        outputs: (sample, ...) or (net, sample, ...), to match.
+            needs to be made a model by `llrnb.from_module`; or a list of (sample, ...), one for
+            each network, of any numbers of samples. Integers stay integers.
+        outputs: (sample, ...) or (net, sample, ...) or a list, to match.
         learning_rates: one per network.
         seeds: one per network, of its initialisation and its mini-batches; 0, 1, 2, ... by default.
         steps: the most updates.
@@ -85,7 +87,7 @@ def train(
         starts: the initial parameters themselves, by name, each with a leading axis `net`.
         loss: "squared", the squared error, summed over the outputs; "huber"; "cross entropy", of
             predictions for each kind and an integer; or a function of one of each.
-        engine: "cpu", "torch" or "general"; "auto" takes the first of these that can do it.
+        engine: "cpu", "cuda", "torch" or "general"; "auto" takes the first of these that can do it.
         device: where the other engines run: "cpu", "cuda", "cuda:1", ...
         record_at: steps at which the networks are kept in `history`, each in 0..steps.
         optimizer: what a step makes of a gradient.
@@ -122,20 +124,32 @@ def train(
         checks.one_of(ENGINES, "engine", engine)
     loss = loss_of(loss)
     model, starts = _started(net, inputs, seeds, std, starts)
-    inputs, outputs, own_data = _checked_data(model, inputs, outputs, starts, loss)
+    inputs, outputs, own_data, counts = _checked_data(model, inputs, outputs, starts, loss)
     parameters = sum(value[0].numel() for value in starts.values())
     checks.room("the history", len(record_at), len(rates), parameters)
     task = Task(
-        model, inputs, outputs, own_data, starts, rates, seeds, steps, tolerance, record_at,
+        model, inputs, outputs, own_data, counts, starts, rates, seeds, steps, tolerance, record_at,
         loss, optimizer, batch_size, precision, device,
     )  # fmt: skip
     chosen, why = _engine(engine, task)
     if chosen is not cpu:
         check_device(device)
     with progress.bar(steps * len(rates)) as report:
-        return replace(
-            chosen.descend(task, report), model=model, engine=chosen.NAME, passed_over=why
-        )
+        found = _descended(chosen, task, report)
+    return replace(found, model=model, engine=chosen.NAME, passed_over=why)
+
+
+def _descended(engine, task: Task, report: Callable[[int], None]) -> Training:
+    """What an engine makes of a task; most get networks of one number of samples at a time."""
+    if task.counts is None or engine is cuda:
+        return engine.descend(task, report)
+    parts, order = [], []
+    for count in sorted(set(task.counts)):
+        some, before = np.flatnonzero(np.equal(task.counts, count)).tolist(), len(order)
+        made = lambda made, before=before: report(task.steps * before + made)  # noqa: E731
+        parts.append(engine.descend(task.of(some), made))
+        order += some
+    return batched.joined(parts).of(np.argsort(order).tolist())
 
 
 def _engine(name: str, task: Task) -> tuple:
@@ -143,6 +157,8 @@ def _engine(name: str, task: Task) -> tuple:
     refusals = {}
     for engine in ENGINES.values() if name == "auto" else [ENGINES[name]]:
         refusal = engine.refuses(task)
+        if refusal is None and name == "auto" and engine is cuda:
+            refusal = cuda.untried(task)
         if refusal is None:
             return engine, tuple(refusals.values())
         refusals[engine.NAME] = refusal
@@ -192,28 +208,55 @@ def _made(function: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module
     return checks.instance(module, torch.nn.Module, "what the function makes")
 
 
-def _checked_data(model, inputs, outputs, starts, loss) -> tuple[Tensor, Tensor, bool]:
-    """The data on the CPU, as float64 or as integers; and whether each network has its own."""
-    nets, shape = len(next(iter(starts.values()))), tuple(model.input_shape)
+def _checked_data(
+    model, inputs, outputs, starts, loss
+) -> tuple[Tensor, Tensor, bool, tuple[int, ...] | None]:
+    """The data on the CPU, as float64 or as integers; whether each network has its own; its counts.
+
+    Counts are None unless they differ.
+    """
+    nets = len(next(iter(starts.values())))
+    if isinstance(inputs, list | tuple):
+        if not isinstance(outputs, list | tuple) or not len(inputs) == len(outputs) == nets:
+            raise ValueError(
+                f"training needs lists of inputs and outputs for each of {nets} networks, "
+                f"got {checks.came(inputs)} and {checks.came(outputs)}"
+            )
+        sets = [_checked_set(model, *pair) for pair in zip(inputs, outputs, strict=True)]
+        counts = tuple(len(y) for _, y in sets)
+    else:
+        inputs, outputs = _checked_set(model, inputs, outputs, nets)
+        own_data, counts = inputs.ndim - len(model.input_shape) == 2, ()
+        sets = [(inputs[0], outputs[0]) if own_data else (inputs, outputs)]
+    first = {name: value[0] for name, value in starts.items()}
+    made = _first_made(model, first, *sets[0])
+    for _, y in sets:
+        checked_outputs(loss, y, made)
+    if not counts:
+        return inputs, outputs, own_data, None
+    padded = (pad_sequence(part, batch_first=True) for part in zip(*sets, strict=True))
+    return *padded, True, counts if len(set(counts)) > 1 else None
+
+
+def _checked_set(model, inputs, outputs, nets: int | None = None) -> tuple[Tensor, Tensor]:
+    """One data set, or where there are `nets` one for each of these."""
+    shape = tuple(model.input_shape)
     own = isinstance(model, TanhNetwork)  # which takes numbers only
     inputs = checks.data(inputs, "inputs") if own else _numbers(inputs, "inputs")
     outputs = checks.data(outputs, "outputs") if own else _numbers(outputs, "outputs")
     came, axes = tuple(inputs.shape), len(shape)
-    if inputs.ndim - axes not in (1, 2) or came[inputs.ndim - axes :] != shape or 0 in came:
-        wanted = ", ".join(["sample", *map(str, shape)])
-        raise ValueError(
-            f"training needs inputs of shape ({wanted}) or (net, {wanted}), got {came}"
-        )
+    wanted = (1,) if nets is None else (1, 2)
+    if inputs.ndim - axes not in wanted or came[inputs.ndim - axes :] != shape or 0 in came:
+        one = ", ".join(["sample", *map(str, shape)])
+        also = "" if nets is None else f" or (net, {one})"
+        raise ValueError(f"training needs inputs of shape ({one}){also}, got {came}")
     own_data = inputs.ndim - axes == 2
     if own_data and came[0] != nets:
         raise ValueError(f"training needs inputs of {nets} networks, got those of {came[0]}")
     leading = came[: 1 + own_data]
     if tuple(outputs.shape[: len(leading)]) != leading:
         raise ValueError(f"training needs outputs of shape {leading}, got {tuple(outputs.shape)}")
-    first = {name: value[0] for name, value in starts.items()}
-    x, y = (inputs[0], outputs[0]) if own_data else (inputs, outputs)
-    checked_outputs(loss, y, _first_made(model, first, x, y))
-    return inputs, outputs, own_data
+    return inputs, outputs
 
 
 def _first_made(model, params, inputs, outputs) -> Tensor:

@@ -50,10 +50,10 @@ def in_parts(
     """Train so many networks at a time."""
     parts = []
     for first in range(0, task.nets, together):
-        some = task.of(slice(first, first + together))
+        some = task.of(range(first, min(first + together, task.nets)))
         before = task.steps * first
         parts.append(_descend(some, kind(some), lambda made, at=before: report(at + made)))
-    return _joined(parts)
+    return joined(parts)
 
 
 def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Training:
@@ -85,7 +85,7 @@ def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Trai
     return Training(found, loss, run.done.cpu(), status, history)
 
 
-def _joined(parts: list[Training]) -> Training:
+def joined(parts: list[Training]) -> Training:
     """The networks of all parts, in order."""
     pasts = [part.history for part in parts]
     names = parts[0].params

@@ -1,6 +1,7 @@
 """What a training run leaves behind: numerical outcomes are data, not exceptions."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -54,6 +55,18 @@ class Training:
     model: Model | None = None
     engine: str = ""
     passed_over: tuple[str, ...] = ()
+
+    def of(self, nets: Sequence[int]) -> "Training":
+        """Some of the networks, in this order."""
+        past = {name: value[:, nets] for name, value in self.history.params.items()}
+        return replace(
+            self,
+            params={name: value[nets] for name, value in self.params.items()},
+            loss=self.loss[nets],
+            steps=self.steps[nets],
+            status=tuple(self.status[i] for i in nets),
+            history=replace(self.history, params=past, loss=self.history.loss[:, nets]),
+        )
 
     def predict(self, inputs: Shaped[Tensor, "sample ..."]) -> Float[Tensor, "net sample ..."]:
         """The outputs of every network at many inputs."""

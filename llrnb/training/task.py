@@ -1,6 +1,6 @@
 """What an engine is asked to do, and how it answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -27,6 +27,7 @@ class Task:
         inputs: (sample, ...), shared, or (net, sample, ...).
         outputs: (sample, ...) or (net, sample, ...), to match.
         own_data: whether inputs and outputs have the axis `net`.
+        counts: samples of each network, where they differ: its others are zero and not its own.
         starts: the initial parameters, each with a leading axis `net`.
         rates: a learning rate for each network.
         seeds: of each network's mini-batches.
@@ -38,6 +39,7 @@ class Task:
     inputs: Shaped[Tensor, "..."]
     outputs: Shaped[Tensor, "..."]
     own_data: bool
+    counts: tuple[int, ...] | None
     starts: Params
     rates: Float[np.ndarray, " net"]
     seeds: tuple[int, ...]
@@ -57,7 +59,7 @@ class Task:
 
     @property
     def samples(self) -> int:
-        """Number of samples of each network."""
+        """Number of samples of each network, or of the one that has most."""
         return self.inputs.shape[int(self.own_data)]
 
     @property
@@ -65,15 +67,20 @@ class Task:
         """Of the arithmetic."""
         return PRECISIONS[self.precision]
 
-    def of(self, some: slice) -> "Task":
+    def of(self, some: Sequence[int] | range) -> "Task":
         """The same for some of the networks."""
+        counts = None if self.counts is None else tuple(self.counts[i] for i in some)
+        size = max(counts, default=0) if counts else self.samples
+        even = counts is not None and min(counts) == size
+        some = list(some)
         return replace(
             self,
-            inputs=self.inputs[some] if self.own_data else self.inputs,
-            outputs=self.outputs[some] if self.own_data else self.outputs,
+            inputs=self.inputs[some, :size] if self.own_data else self.inputs,
+            outputs=self.outputs[some, :size] if self.own_data else self.outputs,
+            counts=None if even else counts,
             starts={name: value[some] for name, value in self.starts.items()},
             rates=self.rates[some],
-            seeds=self.seeds[some],
+            seeds=tuple(self.seeds[i] for i in some),
         )
 
 

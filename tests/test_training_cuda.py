@@ -1,0 +1,255 @@
+"""The kernel of the cuda engine: compiled anywhere, run where there is a GPU (`make test-gpu`)."""
+
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from llrnb import cnn, fully_connected, train
+from llrnb.networks import TanhNetwork
+from llrnb.training import LOSSES, Adam, GradientDescent, cuda
+from llrnb.training.losses import squared
+from llrnb.training.task import Task
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+SPLIT = TanhNetwork(4, ((0, 1), (3, 0), (2, 3)), 5)  # windows that are not one window moved along
+NETWORKS = {
+    "one neuron": fully_connected(2, 1),
+    "three": fully_connected(5, 3),
+    "thirty": fully_connected(5, 30),
+    "33": fully_connected(3, 33, output_bias=True),
+    "300": fully_connected(5, 300),
+    "1,024": fully_connected(2, 1024, bias=False),
+    "kernel": cnn(5, 3, 1),
+    "kernels": cnn(5, 3, 10, output_bias=True),
+    "many kernels": cnn(5, 3, 100),
+    "image": cnn((4, 4), 2, 3),
+    "unshared": cnn(5, 3, 10, shared=False),
+    "unshared kernel": cnn(5, 3, 1, shared=False, bias=False),
+    "split": SPLIT,
+}
+OPTIMIZERS = {
+    "descent": GradientDescent(),
+    "momentum": GradientDescent(momentum=0.9, weight_decay=1e-3),
+    "adam": Adam(weight_decay=1e-3),
+}
+
+
+def draw(net, nets: int, samples: int, seed: int = 0):
+    stream = torch.Generator().manual_seed(seed)
+    normal = lambda *shape: torch.randn(shape, generator=stream, dtype=torch.float64)  # noqa: E731
+    return normal(nets, samples, net.input_dim), normal(nets, samples)
+
+
+def task(net, optimizer=OPTIMIZERS["descent"], batch_size=None, precision="float64", samples=63):
+    starts = {name: torch.zeros(1, *shape) for name, shape in net.shapes.items()}
+    return Task(
+        net, torch.zeros(samples, net.input_dim), torch.zeros(samples), False, None, starts,
+        np.ones(1), (0,), 1, 1e-12, (), squared, optimizer, batch_size, precision, "cuda",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100", "sm_120"])
+@pytest.mark.parametrize("name", ["three", "300", "many kernels", "unshared"])
+def test_kernels_compile_and_keep_everything_in_registers(name, architecture):
+    net = NETWORKS[name]
+    for optimizer, batch_size, precision in (
+        (OPTIMIZERS["descent"], None, "float64"),
+        (OPTIMIZERS["descent"], None, "float32"),
+        (OPTIMIZERS["adam"], 7, "float64"),
+    ):
+        asked = task(net, optimizer, batch_size, precision)
+        layout = cuda.layout_of(net, cuda.averages(optimizer), asked.dtype.itemsize)
+        logs = io.StringIO()
+        cuda.compiled(cuda.definitions(asked, layout), architecture, logs)
+        said = logs.getvalue()
+        said = said[said.index("'descend'") :]
+        frame, stores = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill", said).groups()
+        assert (frame, stores) == ("0", "0"), (name, optimizer, precision, said)
+
+
+def test_layouts_have_room_for_every_row():
+    for net in NETWORKS.values():
+        for layout in cuda.layouts(net, 0, 8):
+            groups = 32 // layout.row_lanes if layout.warps == 1 else 1
+            rows = layout.row_lanes * layout.rows * layout.warps
+            assert rows >= net.neurons and (groups == 1 or layout.warps == 1)
+
+
+def test_without_a_gpu_or_for_other_models_it_says_why():
+    net = NETWORKS["three"]
+    assert "a CUDA GPU as the device" in cuda.refuses(replace(task(net), device="cpu"))
+    assert "fits into a GPU's registers" in cuda.refuses(task(fully_connected(500, 10)))
+    assert "squared loss, got huber" in cuda.refuses(replace(task(net), loss=LOSSES["huber"]))
+
+
+@gpu
+def test_tanh_is_accurate_odd_and_keeps_nan():
+    mpmath = pytest.importorskip("mpmath")
+    stream = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            stream.uniform(-25, 25, 500_000),
+            stream.choice([-1, 1], 400_000) * 10 ** stream.uniform(-300, 1.5, 400_000),
+            np.linspace(-1, 1, 99_993),
+            [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324],
+        ]
+    )
+    found = cuda.tanh_of_each(torch.from_numpy(x)).numpy()
+    flipped = cuda.tanh_of_each(torch.from_numpy(-x)).numpy()
+    known = np.tanh(x)
+    assert np.isnan(found[np.isnan(x)]).all()
+    assert found[-5] == 1 and found[-4] == -1
+    fine = ~np.isnan(x)
+    assert (found[fine] == -flipped[fine]).all()
+    normal = fine & (np.abs(x) > 1e-290)
+    ulps = np.abs(found - known)[normal] / np.spacing(np.abs(known[normal]))
+    assert ulps.max() <= 3.5  # NumPy's own error among them
+    mpmath.mp.prec = 200
+    worst = np.flatnonzero(normal)[np.argsort(ulps)[-300:]]
+    errors = [mpmath.tanh(mpmath.mpf(float(x[i]))) - mpmath.mpf(float(found[i])) for i in worst]
+    exact = [
+        abs(float(e / float(np.spacing(abs(known[i]))))) for e, i in zip(errors, worst, strict=True)
+    ]
+    assert max(exact) <= 2.6
+
+
+@gpu
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [(name, "descent") for name in NETWORKS]
+    + [
+        (name, by) for by in ("momentum", "adam") for name in ("three", "33", "kernels", "unshared")
+    ],
+)
+def test_it_agrees_with_the_torch_engine(name, by):
+    net = NETWORKS[name]
+    rate = 0.1 / (10 + net.neurons)
+    for samples in (1, 15, 16, 17, 70):
+        inputs, outputs = draw(net, 3, samples)
+        for steps in (1, 3, 100):
+            runs = {
+                engine: train(
+                    net, inputs, outputs, learning_rates=[rate, rate / 2, rate / 3], std=0.3,
+                    steps=steps, tolerance=0, optimizer=OPTIMIZERS[by], engine=engine,
+                    device="cuda" if engine == "cuda" else "cpu",
+                )
+                for engine in ("torch", "cuda")
+            }  # fmt: skip
+            agree(runs, 1e-9 if by == "adam" and steps > 3 else 1e-11)
+
+
+def agree(runs, within: float) -> None:
+    torch_run, cuda_run = runs["torch"], runs["cuda"]
+    assert cuda_run.engine == "cuda"
+    assert torch.equal(torch_run.steps, cuda_run.steps) and torch_run.status == cuda_run.status
+    for name, value in torch_run.params.items():
+        far = (value - cuda_run.params[name]).abs().max() / value.abs().max().clamp(min=1e-3)
+        assert far <= within, (name, float(far))
+    assert torch.allclose(torch_run.loss, cuda_run.loss, rtol=10 * within, atol=1e-20)
+
+
+@gpu
+@pytest.mark.parametrize("by", OPTIMIZERS)
+def test_mini_batches_come_in_the_same_orders(by):
+    net = NETWORKS["kernels"]
+    inputs, outputs = draw(net, 4, 23)
+    for steps in (1, 7, 20, 161):
+        runs = {
+            engine: train(
+                net, inputs, outputs, learning_rates=[0.01] * 4, seeds=[3, 1, 4, 1], std=0.3,
+                steps=steps, batch_size=5, optimizer=OPTIMIZERS[by], engine=engine, tolerance=0,
+                record_at=[0, 1, steps // 2], device="cuda" if engine == "cuda" else "cpu",
+            )
+            for engine in ("torch", "cuda")
+        }  # fmt: skip
+        agree(runs, 1e-9)
+        for name, past in runs["torch"].history.params.items():
+            assert torch.allclose(past, runs["cuda"].history.params[name], rtol=1e-8, atol=1e-11)
+
+
+@gpu
+def test_stops_history_and_divergence_are_those_of_the_compiled_engine():
+    net = fully_connected(2, 3)
+    inputs, _ = draw(net, 1, 6)
+    outputs = inputs[0].sum(dim=1).tanh()
+    rates = [0.05, 0.1, 0.3, 1e3, 1e6, 0.2]
+    runs = {
+        engine: train(
+            net, inputs[0], outputs, learning_rates=rates, std=0.5, steps=3000, tolerance=1e-4,
+            record_at=[0, 1, 10, 3000], engine=engine, device=device,
+        )
+        for engine, device in (("cpu", "cpu"), ("cuda", "cuda"))
+    }  # fmt: skip
+    one, other = runs.values()
+    assert one.status == other.status and {"converged", "diverged"} <= set(one.status)
+    assert torch.equal(one.steps, other.steps)
+    assert torch.allclose(one.history.loss[:3, :3], other.history.loss[:3, :3], rtol=1e-9)
+
+
+@gpu
+@pytest.mark.parametrize("name", ["three", "kernels", "300"])
+def test_a_result_is_the_same_to_the_last_bit_whatever_it_is_launched_with(name):
+    net = NETWORKS[name]
+    sizes = [9, 30, 64, 9, 101, 1] * 200
+    data = [draw(net, 1, size, seed) for seed, size in enumerate(sizes)]
+    common = {"std": 0.3, "steps": 300, "tolerance": 1e-3, "engine": "cuda", "device": "cuda"}
+    inputs, outputs = [x[0] for x, _ in data], [y[0] for _, y in data]
+    many = train(net, inputs, outputs, learning_rates=[0.05] * len(sizes), **common)
+    for i in (0, 2, 4, 5, 777, 1199):
+        one = train(net, inputs[i], outputs[i], learning_rates=[0.05], seeds=[i], **common)
+        assert one.steps[0] == many.steps[i]
+        for key, value in one.params.items():
+            assert torch.equal(value[0], many.params[key][i])
+
+
+@gpu
+def test_many_samples_stay_in_the_memory_of_the_gpu():
+    net = NETWORKS["three"]
+    inputs, outputs = draw(net, 2, 2500)
+    runs = {
+        engine: train(
+            net, inputs, outputs, learning_rates=[0.05] * 2, std=0.3, steps=20, tolerance=0,
+            engine=engine, device="cuda" if engine == "cuda" else "cpu",
+        )
+        for engine in ("torch", "cuda")
+    }  # fmt: skip
+    agree(runs, 1e-11)
+
+
+@gpu
+def test_what_does_not_fit_is_trained_in_halves(monkeypatch):
+    net = NETWORKS["three"]
+    inputs, outputs = draw(net, 5, 9)
+    common = {"learning_rates": [0.05] * 5, "steps": 30, "std": 0.3, "device": "cuda"}
+    whole = train(net, inputs, outputs, **common)
+    real = cuda._descend
+
+    def small(some, report):
+        if some.nets > 2:
+            raise torch.cuda.OutOfMemoryError
+        return real(some, report)
+
+    monkeypatch.setattr(cuda, "_descend", small)
+    with pytest.warns(UserWarning, match="no room for 5 networks; 2 are tried"):
+        halves = train(net, inputs, outputs, **common)
+    assert torch.equal(whole.params["w"], halves.params["w"])
+    assert torch.equal(whole.loss, halves.loss) and whole.status == halves.status
+
+
+@gpu
+def test_single_precision_descends_alike():
+    net = NETWORKS["kernels"]
+    inputs, outputs = draw(net, 3, 40)
+    runs = {
+        engine: train(
+            net, inputs, outputs, learning_rates=[0.05] * 3, std=0.3, steps=20, tolerance=0,
+            precision="float32", engine=engine, device="cuda" if engine == "cuda" else "cpu",
+        )
+        for engine in ("torch", "cuda")
+    }  # fmt: skip
+    agree(runs, 1e-4)
