@@ -14,7 +14,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.checks import double_params
 from llrnb.least_squares import Fits, fit
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import Params, TanhNetwork, tanh_network
 
 Kernels = tuple[Float[Tensor, "kernel entry"], Float[Tensor, "kernel output"]]
 
@@ -59,7 +59,7 @@ def condense(
     angle = checks.real(angle, "angle", least=0, finite=False)
     length = checks.real(length, "length", least=0, finite=False)
     params = double_params(params)
-    checks.instance(net, TanhNetwork, "net").check(params)
+    tanh_network(net).check(params)
     v, a = params["w"], params["a"]
     if net.bias:
         v = torch.cat([v, params["b"][..., None]], dim=-1)

@@ -124,7 +124,7 @@ def from_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> Module
             cannot be copied.
 
     >>> model = from_module(torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.GELU()), (5,))
-    >>> model.parameter_count, model(model.params, torch.zeros(5).double()).shape
+    >>> model.parameter_count, model(model.params, torch.zeros(5)).shape
     (18, torch.Size([3]))
     """
     checks.instance(module, torch.nn.Module, "module")

@@ -175,6 +175,25 @@ class TanhNetwork:
         return {}
 
 
+def is_tanh_network(model: object) -> bool:
+    """Whether a model computes what a `TanhNetwork` does, and has no `__call__` of its own.
+
+    What is proved, differentiated or compiled for tanh networks holds for no other.
+    """
+    return isinstance(model, TanhNetwork) and type(model).__call__ is TanhNetwork.__call__
+
+
+def tanh_network(net: object, name: str = "net") -> TanhNetwork:
+    """The network, or TypeError unless it computes what a `TanhNetwork` does."""
+    checks.instance(net, TanhNetwork, name)
+    if not is_tanh_network(net):
+        raise TypeError(
+            f"{name} needs to be a TanhNetwork, got a {type(net).__name__}, which computes its "
+            "outputs in its own way"
+        )
+    return net
+
+
 def fully_connected(
     input_dim: int, width: int, *, bias: bool = True, output_bias: bool = False
 ) -> TanhNetwork:
@@ -236,7 +255,7 @@ def predict(
     net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
 ) -> Float[Tensor, "*net sample"]:
     """The outputs at many inputs, of one network or of many (a leading `net` axis in params)."""
-    checks.instance(net, TanhNetwork, "net")
+    tanh_network(net)
     a = checks.mapping(params, "params").get("a")
     stack = a.shape[:1] if isinstance(a, Tensor) and a.ndim > len(net.shapes["a"]) else ()
     net.check(params, axes=tuple(stack))

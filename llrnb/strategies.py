@@ -17,7 +17,7 @@ from llrnb.certificate import certify, misfit, settle
 from llrnb.condensation import condense, polish
 from llrnb.interpolation import narrowest_interpolator
 from llrnb.least_squares import BOUND, draw_starts, fit
-from llrnb.networks import Params, TanhNetwork, predict
+from llrnb.networks import Params, TanhNetwork, predict, tanh_network
 from llrnb.training import train
 
 RATES = (0.05, 0.15, 0.5)  # of gradient descent
@@ -199,7 +199,7 @@ def _checked(
     net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int]
 ) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """Data of as many sets as there are seeds."""
-    checks.instance(net, TanhNetwork, "net")
+    tanh_network(net)
     seeds = checks.many(checks.seed, seeds, "seeds")
     inputs, outputs = checks.double(inputs, "inputs"), checks.double(outputs, "outputs")
     shapes = tuple(inputs.shape), tuple(outputs.shape)

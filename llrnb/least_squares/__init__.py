@@ -19,7 +19,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.checks import double, double_params
 from llrnb.least_squares import compiled
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import Params, TanhNetwork, tanh_network
 
 __all__ = ["BOUND", "ROUNDING", "Fits", "Stop", "Units", "draw_starts", "fit", "sizes", "units"]
 
@@ -223,7 +223,7 @@ def checked_data(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> tuple[Ten
         TypeError: not tensors of real floats.
         ValueError: another shape, no samples, NaN or infinity, a size beyond 1e300 or its inverse.
     """
-    checks.instance(net, TanhNetwork, "net")
+    tanh_network(net)
     inputs, outputs = double(inputs, "inputs"), double(outputs, "outputs")
     if inputs.ndim != 2 or inputs.shape[1] != net.input_dim or not len(inputs):
         raise ValueError(

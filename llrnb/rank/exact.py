@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from llrnb.checks import double_params
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import Params, TanhNetwork, is_tanh_network
 from llrnb.rank.modular import sparse_rank
 
 Terms = Int[np.ndarray, " term"]
@@ -97,7 +97,7 @@ def structure(net: TanhNetwork, params: Params) -> Structure:
     Raises:
         As `exact_rank`.
     """
-    if not isinstance(net, TanhNetwork):
+    if not is_tanh_network(net):
         raise TypeError(
             f"the exact rank needs a TanhNetwork, got {type(net).__name__}; "
             "numerical_rank takes any differentiable function"

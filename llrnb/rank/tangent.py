@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llrnb.checks import double, double_params
 from llrnb.models import ModuleModel, as_model
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import Params, TanhNetwork, is_tanh_network
 from llrnb.rank.compiled import fill_tangent
 
 Model = Callable[[Params, Tensor], Tensor]
@@ -47,7 +47,7 @@ def tangent_matrix(
         raise ValueError(
             f"a tangent matrix needs at least 1 input, got inputs of shape {tuple(inputs.shape)}"
         )
-    if isinstance(model, TanhNetwork):
+    if is_tanh_network(model):
         return _closed_form(model, params, inputs)
     if isinstance(model, ModuleModel):
         _check_alone(model, params, inputs[:3])

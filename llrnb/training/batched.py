@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llrnb.networks import TanhNetwork
+from llrnb.networks import is_tanh_network
 from llrnb.streams import rng
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import Adam
@@ -29,7 +29,7 @@ _TOGETHER = 2**17
 
 def refuses(task: Task) -> str | None:
     """Why this engine cannot do a task; None if it can."""
-    if not isinstance(task.model, TanhNetwork):
+    if not is_tanh_network(task.model):
         return f"the torch engine needs a TanhNetwork, got a {type(task.model).__name__}"
     if task.loss is not squared:
         return f"the torch engine needs the squared loss, got {name_of(task.loss)}"

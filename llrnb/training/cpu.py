@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from llrnb.networks import TanhNetwork
+from llrnb.networks import is_tanh_network
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import GradientDescent
@@ -157,7 +157,7 @@ def _descend_inputs(w, rows, x, window, rate, u, v):
 
 def refuses(task: Task) -> str | None:
     """Why this engine cannot do a task; None if it can. It is fast because it does one thing."""
-    if not isinstance(task.model, TanhNetwork):
+    if not is_tanh_network(task.model):
         return f"the cpu engine needs a TanhNetwork, got a {type(task.model).__name__}"
     if task.loss is not squared:
         return f"the cpu engine needs the squared loss, got {name_of(task.loss)}"

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.networks import TanhNetwork
+from llrnb.networks import TanhNetwork, is_tanh_network
 from llrnb.streams import rng
 from llrnb.training.batched import joined
 from llrnb.training.losses import name_of, squared
@@ -235,7 +235,7 @@ def refuses(task: Task) -> str | None:
     """Why this engine cannot do a task; None if it can."""
     if torch.device(task.device).type != "cuda":
         return f"the cuda engine needs a CUDA GPU as the device, got {task.device!r}"
-    if not isinstance(task.model, TanhNetwork):
+    if not is_tanh_network(task.model):
         return f"the cuda engine needs a TanhNetwork, got a {type(task.model).__name__}"
     if task.loss is not squared:
         return f"the cuda engine needs the squared loss, got {name_of(task.loss)}"
