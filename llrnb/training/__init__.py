@@ -176,7 +176,8 @@ def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]
             )
         made = [_made(net, seed) for seed in seeds]
     if isinstance(made[0], torch.nn.Module):
-        shape = tuple(np.shape(inputs)[1:])
+        first = inputs[0] if isinstance(inputs, list | tuple) and len(inputs) else inputs
+        shape = tuple(np.shape(first)[1:])
         made = [from_module(module, shape) for module in made]
     model = made[0]
     if not all(model.computes_like(other) for other in made[1:]):

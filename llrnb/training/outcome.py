@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
@@ -68,8 +69,11 @@ class Training:
             history=replace(self.history, params=past, loss=self.history.loss[:, nets]),
         )
 
-    def predict(self, inputs: Shaped[Tensor, "sample ..."]) -> Float[Tensor, "net sample ..."]:
+    def predict(
+        self, inputs: Shaped[Tensor | np.ndarray, "sample ..."]
+    ) -> Float[Tensor, "net sample ..."]:
         """The outputs of every network at many inputs."""
+        inputs = torch.as_tensor(inputs, device="cpu")
         x = inputs.double() if inputs.is_floating_point() else inputs
         nets = range(len(self.loss))
         each = [{name: value[i] for name, value in self.params.items()} for i in nets]
