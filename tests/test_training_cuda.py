@@ -1,18 +1,23 @@
-"""The kernel of the cuda engine: compiled anywhere, run where there is a GPU (`make test-gpu`)."""
+"""The kernel of the cuda engine: compiled, and emulated, anywhere; on a GPU by `make test-gpu`."""
 
+import ctypes
 import io
 import re
+import shutil
 from dataclasses import replace
+from itertools import product
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 
 from llrnb import cnn, fully_connected, train
 from llrnb.networks import TanhNetwork
-from llrnb.training import LOSSES, Adam, GradientDescent, cuda
+from llrnb.training import LOSSES, Adam, GradientDescent, Training, batched, cpu, cuda
 from llrnb.training.losses import squared
 from llrnb.training.task import Task
+from tests.emulated_gpu import kernel_in, library
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -87,9 +92,108 @@ def test_without_a_gpu_or_for_other_models_it_says_why():
     assert "squared loss, got huber" in cuda.refuses(replace(task(net), loss=LOSSES["huber"]))
 
 
+compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+SAMPLES = 17
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kernels")
+
+
+def own_task(net, optimizer, **changes) -> Task:
+    """Three networks on data of their own, on the processor."""
+    inputs, outputs = draw(net, 3, SAMPLES)
+    drawn = [net.init(0.3, seed) for seed in range(3)]
+    starts = {name: torch.stack([params[name] for params in drawn]) for name in net.shapes}
+    rates = np.array([0.1, 0.05, 0.03]) / (10 + net.neurons)
+    whole = Task(
+        net, inputs, outputs, True, None, starts, rates, (3, 1, 3), 9, 0.0, (), squared, optimizer,
+        None, "float64", "cpu",
+    )  # fmt: skip
+    return replace(whole, **changes)
+
+
+def emulated(some: Task, folder, blocks: int = 10**6) -> Training:
+    run = cuda._Run(some, kernel_in(folder, blocks))
+    return cuda._descended(run, lambda made: None)
+
+
+@compiler
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        *product(["three"], OPTIMIZERS),
+        *(("kernels", "adam"), ("33", "momentum"), ("split", "descent")),
+        *(("unshared", "momentum"), ("300", "descent")),
+    ],
+)
+def test_the_kernel_on_the_processor_agrees_with_the_torch_engine(name, by, folder):
+    whole = own_task(NETWORKS[name], OPTIMIZERS[by], steps=4 if name == "300" else 9)
+    batches = replace(whole, batch_size=5, record_at=(0, 2, 3))
+    for some, blocks in ((whole, 10**6), (batches, 10**6), (batches, 2)):  # 2: several turns
+        found, known = emulated(some, folder, blocks), batched.descend(some, lambda made: None)
+        assert found.status == known.status and torch.equal(found.steps, known.steps)
+        assert torch.allclose(found.loss, known.loss, rtol=1e-12)
+        assert torch.allclose(found.history.loss, known.history.loss, rtol=1e-12)
+        for key, value in known.params.items():
+            assert torch.allclose(found.params[key], value, rtol=1e-11, atol=1e-15)
+            past = known.history.params[key]
+            assert torch.allclose(found.history.params[key], past, rtol=1e-11, atol=1e-15)
+
+
+@compiler
+def test_on_the_processor_a_result_is_the_same_whatever_it_is_launched_with(folder):
+    counts = (9, 17, 4)
+    for net in (NETWORKS["kernels"], NETWORKS["33"]):
+        for batch_size in (None, 6):
+            whole = own_task(
+                net, OPTIMIZERS["descent"], counts=counts, batch_size=batch_size, tolerance=0.02,
+                steps=12,
+            )  # fmt: skip
+            together = emulated(whole, folder, blocks=2)
+            for i in range(3):
+                alone = emulated(whole.of([i]), folder)
+                assert alone.steps[0] == together.steps[i] and alone.loss[0] == together.loss[i]
+                for name, value in alone.params.items():
+                    assert torch.equal(value[0], together.params[name][i])
+
+
+@compiler
+def test_on_the_processor_networks_stop_as_with_the_compiled_engine(folder):
+    net = fully_connected(2, 3)
+    inputs, _ = draw(net, 1, 6)
+    drawn = [net.init(0.5, seed) for seed in range(6)]
+    some = Task(
+        net, inputs[0], inputs[0].sum(dim=1).tanh(), False, None,
+        {name: torch.stack([params[name] for params in drawn]) for name in net.shapes},
+        np.array([0.05, 0.1, 0.3, 1e3, 1e6, 0.2]), tuple(range(6)), 200, 0.02,
+        (0, 1, 10, 200), squared, OPTIMIZERS["descent"], None, "float64", "cpu",
+    )  # fmt: skip
+    found, known = emulated(some, folder), cpu.descend(some, lambda made: None)
+    assert found.status == known.status and {"converged", "diverged"} <= set(known.status)
+    assert torch.equal(found.steps, known.steps)
+    assert torch.allclose(found.history.loss[:3, :3], known.history.loss[:3, :3], rtol=1e-9)
+
+
+@compiler
+def test_the_kernels_tanh_is_accurate_odd_and_keeps_nan(folder):
+    some = task(NETWORKS["three"])
+    layout = cuda.layout_of(NETWORKS["three"], 0, 8)
+    one = library(cuda.definitions(some, layout), folder).one_tanh
+    one.restype, one.argtypes = ctypes.c_double, [ctypes.c_double]
+    stream = np.random.default_rng(0)
+    x = [*stream.uniform(-3, 3, 20_000), *stream.uniform(-25, 25, 5_000), 1e-300, 5e-324]
+    with mpmath.workprec(200):
+        for value in map(float, x):
+            exact = mpmath.tanh(value)
+            off = abs(float((mpmath.mpf(one(value)) - exact) / float(np.spacing(float(exact)))))
+            assert off <= 2.6 and one(-value) == -one(value)
+    assert one(np.inf) == 1 and one(-np.inf) == -1 and np.isnan(one(np.nan))
+
+
 @gpu
 def test_tanh_is_accurate_odd_and_keeps_nan():
-    mpmath = pytest.importorskip("mpmath")
     stream = np.random.default_rng(0)
     x = np.concatenate(
         [

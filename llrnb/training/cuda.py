@@ -274,35 +274,66 @@ def descend(task: Task, report: Callable[[int], None]) -> Training:
 
 def _descend(task: Task, report: Callable[[int], None]) -> Training:
     with torch.cuda.device(torch.device(task.device)):
-        run = _Run(task)
-        history, at = empty_history(task.starts, task.record_at), 0
-        for event in sorted({*task.record_at, task.steps}):
-            run.advance(at, event, report)
-            at = event
-            if event in task.record_at:
-                record = task.record_at.index(event)
-                history.loss[record] = run.loss.double().cpu()
-                for name, value in run.unpacked().items():
-                    history.params[name][record] = value
-        loss, made = run.loss.double().cpu(), run.made.cpu()
-        status = tuple(
-            stopped(float(value), int(steps), tolerance=task.tolerance, limit=task.steps)
-            for value, steps in zip(loss, made, strict=True)
-        )
-        return Training(run.unpacked(), loss, made, status, history)
+        return _descended(_Run(task), report)
+
+
+def _descended(run: "_Run", report: Callable[[int], None]) -> Training:
+    task, at = run.task, 0
+    history = empty_history(task.starts, task.record_at)
+    for event in sorted({*task.record_at, task.steps}):
+        run.advance(at, event, report)
+        at = event
+        if event in task.record_at:
+            record = task.record_at.index(event)
+            history.loss[record] = run.loss.double().cpu()
+            for name, value in run.unpacked().items():
+                history.params[name][record] = value
+    loss, made = run.loss.double().cpu(), run.made.cpu()
+    status = tuple(
+        stopped(float(value), int(steps), tolerance=task.tolerance, limit=task.steps)
+        for value, steps in zip(loss, made, strict=True)
+    )
+    return Training(run.unpacked(), loss, made, status, history)
+
+
+class _Kernel:
+    """The kernel that descends, on the current GPU.
+
+    Attributes:
+        blocks: so many networks are on the GPU at a time.
+    """
+
+    def __init__(self, task: Task, layout: Layout) -> None:
+        from cuda.core import Device
+
+        Device(torch.cuda.current_device()).set_current()
+        self.kernel = _kernels(task, layout).get_kernel("descend")
+        self.threads, self.memory = layout.threads, _bytes_kept(task)
+        of_each = self.kernel.occupancy.max_active_blocks_per_multiprocessor
+        multiprocessors = torch.cuda.get_device_properties().multi_processor_count
+        self.blocks = multiprocessors * of_each(self.threads, self.memory)
+
+    def run(self, launch: Tensor, networks: int) -> None:
+        """Do what a launch (the struct of two_layer.cu, in bytes) says, for so many networks."""
+        from cuda.core import LaunchConfig, Stream
+        from cuda.core import launch as start
+
+        grid = min(networks, self.blocks)
+        config = LaunchConfig(grid=grid, block=self.threads, shmem_size=self.memory)
+        stream = torch.cuda.current_stream()
+        start(Stream.from_handle(stream.cuda_stream), config, self.kernel, launch.data_ptr())
+        stream.synchronize()
 
 
 class _Run:
     """One call: the networks on the GPU and the kernel that advances them."""
 
-    def __init__(self, task: Task, layout: Layout | None = None) -> None:
-        from cuda.core import Device
-
+    def __init__(self, task: Task, kernel_of: type["_Kernel"] | None = None) -> None:
         net, self.task = task.model, task
         kept = averages(task.optimizer)
         device, dtype, nets = torch.device(task.device), task.dtype, task.nets
         self.counts = np.asarray(task.counts or [task.samples] * nets)
-        self.layout = layout or layout_of(net, kept, dtype.itemsize, self.counts.tolist())
+        layout = layout_of(net, kept, dtype.itemsize, self.counts.tolist())
         x, y = _seen(task)
         offsets = np.arange(nets) * task.samples if task.own_data else np.zeros(nets, int)
         flat = torch.cat([value.reshape(nets, -1) for value in task.starts.values()], dim=1)
@@ -318,26 +349,17 @@ class _Run:
             for seed in (task.seeds if _in_batches(task) else ())
         ]
         self.orders: dict[int, np.ndarray] = {}  # of the epoch that each network is in
-
-        gpu = Device(device.index if device.index is not None else torch.cuda.current_device())
-        gpu.set_current()
-        properties = torch.cuda.get_device_properties(device)
-        self.kernel = _kernels(task, self.layout).get_kernel("descend")
-        self.memory = _bytes_kept(task)
-        per_multiprocessor = self.kernel.occupancy.max_active_blocks_per_multiprocessor(
-            self.layout.threads, self.memory
-        )
-        self.blocks = per_multiprocessor * properties.multi_processor_count
+        self.kernel = (kernel_of or _Kernel)(task, layout)
         self.steps = _FIRST  # of the next launch
 
     def advance(self, at: int, event: int, report: Callable[[int], None]) -> None:
         """From one step to a later one, at which the losses are measured."""
-        while True:
+        while len(self.going):
             steps = min(self.steps, event - at)
             if self.streams:
                 most = _ORDERS // len(self.going) // self.task.batch_size
                 steps = min(steps, max(1, most))
-            turns = _TURNS if len(self.going) > self.blocks else 1
+            turns = _TURNS if len(self.going) > self.kernel.blocks else 1
             turns = min(turns, max(1, steps))
             steps = steps // turns * turns
             start = time.monotonic()
@@ -346,14 +368,12 @@ class _Run:
             took = time.monotonic() - start
             at += steps
             report(at * self.task.nets)
-            if at == event or not len(self.going):
+            if at == event:
                 return
             self.steps = max(1, int(self.steps * min(8.0, _SECONDS / took)))
 
     def launch(self, at: int, turns: int, steps: int, measure: bool) -> None:
         """Every network that goes on makes `turns` times so many steps."""
-        from cuda.core import LaunchConfig, Stream, launch
-
         task, by, device = self.task, self.task.optimizer, self.params.device
         active = torch.from_numpy(self.going).to(device)
         queue, turn = (torch.zeros(n, dtype=torch.int32, device=device) for n in (1, len(active)))
@@ -372,12 +392,7 @@ class _Run:
             *((by.beta1, by.beta2, by.epsilon) if adam else (0.0, 0.0, 0.0)),
         )
         packed = torch.frombuffer(bytearray(packed), dtype=torch.uint8).to(device)
-        config = LaunchConfig(
-            grid=min(len(active), self.blocks), block=self.layout.threads, shmem_size=self.memory
-        )
-        stream = torch.cuda.current_stream(device)
-        launch(Stream.from_handle(stream.cuda_stream), config, self.kernel, packed.data_ptr())
-        stream.synchronize()
+        self.kernel.run(packed, len(active))
 
     def _corrections(self, at: int, steps: int) -> Tensor:
         """1 - beta^t for each step of a launch and both of Adam's averages."""
@@ -390,13 +405,13 @@ class _Run:
     def _orders(self, at: int, steps: int) -> Tensor:
         """For each network the samples of the launch's epochs in their orders."""
         batch, rows = self.task.batch_size, [np.zeros(0, dtype=int)]
-        for net in self.going if self.streams else ():
+        for net in self.going if self.streams and steps else ():
             count = self.counts[net]
             if count <= batch:  # these take all samples as they are
                 rows.append(np.zeros(0, dtype=int))
                 continue
             length = -(-count // batch)
-            first, last = at // length, max(at, at + steps - 1) // length
+            first, last = at // length, (at + steps - 1) // length
             epochs = [self.orders[net]] if at % length else []
             stream = self.streams[net]
             epochs += [stream.permutation(count) for _ in range(last - first + 1 - len(epochs))]
