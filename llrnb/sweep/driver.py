@@ -478,11 +478,19 @@ class _LocalClient:
             "cls": distributed.Scheduler,
             "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
         }
-        self.cluster = distributed.SpecCluster(
-            {n: {"cls": distributed.Nanny, "options": options} for n, options in workers.items()},
-            scheduler=scheduler,
-            silence_logs="ERROR",
-        )
+        nannies = {
+            n: {"cls": distributed.Nanny, "options": options} for n, options in workers.items()
+        }
+        try:
+            self.cluster = distributed.SpecCluster(
+                nannies, scheduler=scheduler, silence_logs="ERROR"
+            )
+        except RuntimeError as error:
+            raise SweepFailed(
+                "the workers of the local cluster do not start. They import the script that "
+                "launches the sweep, which therefore needs `if __name__ == '__main__':` before "
+                "what it does"
+            ) from error
         self.client = distributed.Client(self.cluster)
 
     def __enter__(self):
