@@ -486,3 +486,14 @@ def test_a_single_run_takes_its_parameters_from_a_config_file(tmp_path):
     assert [row["samples"] for row in means] == [6, 9] and means[0]["trials"] == 2
     outputs = [o for c in nbformat.read(executed, as_version=4).cells for o in c.get("outputs", ())]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_a_script_without_its_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from llrnb import sweep\nfrom tests.tiny_sweep import TINY\n"
+        f"sweep.launch(TINY, {str(tmp_path / 'results')!r}, workers=1)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert "which therefore needs `if __name__ == '__main__':`" in done.stderr.splitlines()[-1]
