@@ -317,4 +317,9 @@ def test_auto_takes_a_gpu_only_if_there_is_one_and_the_work_is_worth_it(monkeypa
     assert sweep.device_for(fig3.PAPER, "auto") == "cuda"
     assert sweep.device_for(TINY, "auto") == "cpu"
     assert sweep.device_for(relu.FIG_6, "auto") == "cpu"  # which has no other
+    own = sweep.OwnModel(
+        model="tests.own_models:build", data="tests.own_models:data", samples=(6,),
+        learning_rates=(0.05,), steps=10**9, trials=100,
+    )  # fmt: skip
+    assert sweep.device_for(own, "auto") == "cpu"  # which the cuda engine cannot train
     assert {cell.parameters["device"] for cell in sweep.on_device(fig3.PAPER, "auto")} == {"cuda"}

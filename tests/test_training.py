@@ -123,6 +123,26 @@ def test_networks_may_have_data_sets_of_different_sizes(engine):
             assert torch.allclose(run.params[name][i], value[0], rtol=1e-11)
 
 
+def test_a_loss_that_rounds_to_the_tolerance_has_converged_in_single_precision():
+    """The loss is 0.1 as float32 holds it, which is more than 0.1."""
+    root = float(np.float32(np.sqrt(0.1)))
+    rounded = np.float32(0.1)
+    assert np.float32(root) ** 2 == rounded and float(rounded) > 0.1
+    x, y = torch.ones(1, 1, dtype=torch.float64), torch.tensor([root], dtype=torch.float64)
+    run = train(
+        fully_connected(1, 1), x, y, learning_rates=[1e-3], std=0.0, steps=5, tolerance=0.1,
+        precision="float32",
+    )  # fmt: skip
+    assert run.status == (Status.CONVERGED,) and run.steps[0] == 0
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_a_device_that_does_not_exist_is_named(engine):
+    net, (x, y) = NETWORKS["cnn without sharing"], draw(paper_target(), 5)
+    with pytest.raises(ValueError, match="a torch device, got 'gpu'"):
+        train(net, x, y, learning_rates=[0.1], steps=1, device="gpu", engine=engine)
+
+
 def test_a_list_of_data_sets_needs_one_for_each_network():
     net, (x, y) = NETWORKS["cnn without sharing"], draw(paper_target(), 5)
     with pytest.raises(ValueError, match="lists of inputs and outputs for each of 2 networks"):

@@ -160,7 +160,8 @@ def device_for(preset: Preset, device: str) -> str:
     cells = preset.cells()
     on_cpu = sum(cell.seconds for cell in cells) / (os.cpu_count() or 1)
     on_gpu = _GPU_STARTS + sum(cell.seconds for cell in cells) / _GPU
-    possible = torch.cuda.is_available() and cuda.installed() and "device" in cells[0].parameters
+    chooses = "engine" in cells[0].parameters  # else it trains models of any kind, or none
+    possible = chooses and torch.cuda.is_available() and cuda.installed()
     return "cuda" if possible and on_gpu < on_cpu else "cpu"
 
 

@@ -116,6 +116,8 @@ def train(
         )
     steps = checks.count(steps, "steps")
     tolerance = -inf if tolerance is None else checks.real(tolerance, "tolerance", least=0)
+    if precision == "float32":  # in which the engines compare it with the loss
+        tolerance = float(np.float32(tolerance))
     record_at = checks.many(checks.count, record_at, "record_at", fewest=0, least=0, most=steps)
     checks.instance(optimizer, Optimizer, "optimizer")
     batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")

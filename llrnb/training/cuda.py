@@ -233,7 +233,7 @@ def installed() -> bool:
 
 def refuses(task: Task) -> str | None:
     """Why this engine cannot do a task; None if it can."""
-    if torch.device(task.device).type != "cuda":
+    if str(task.device).partition(":")[0] != "cuda":
         return f"the cuda engine needs a CUDA GPU as the device, got {task.device!r}"
     if not is_tanh_network(task.model):
         return f"the cuda engine needs a TanhNetwork, got a {type(task.model).__name__}"
@@ -310,7 +310,8 @@ class _Kernel:
         self.kernel = _kernels(task, layout).get_kernel("descend")
         self.threads, self.memory = layout.threads, _bytes_kept(task)
         of_each = self.kernel.occupancy.max_active_blocks_per_multiprocessor
-        multiprocessors = torch.cuda.get_device_properties().multi_processor_count
+        gpu = torch.cuda.current_device()
+        multiprocessors = torch.cuda.get_device_properties(gpu).multi_processor_count
         self.blocks = multiprocessors * of_each(self.threads, self.memory)
 
     def run(self, launch: Tensor, networks: int) -> None:
