@@ -67,17 +67,18 @@ class Task:
         """Of the arithmetic."""
         return PRECISIONS[self.precision]
 
-    def of(self, some: Sequence[int] | range) -> "Task":
+    def of(self, some: Sequence[int]) -> "Task":
         """The same for some of the networks."""
-        counts = None if self.counts is None else tuple(self.counts[i] for i in some)
-        size = max(counts, default=0) if counts else self.samples
-        even = counts is not None and min(counts) == size
-        some = list(some)
+        some, counts, size = list(some), self.counts, self.samples
+        if counts is not None:
+            counts = tuple(counts[i] for i in some)
+            size = max(counts)
+            counts = None if min(counts) == size else counts
         return replace(
             self,
             inputs=self.inputs[some, :size] if self.own_data else self.inputs,
             outputs=self.outputs[some, :size] if self.own_data else self.outputs,
-            counts=None if even else counts,
+            counts=counts,
             starts={name: value[some] for name, value in self.starts.items()},
             rates=self.rates[some],
             seeds=tuple(self.seeds[i] for i in some),

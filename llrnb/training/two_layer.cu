@@ -18,10 +18,11 @@
 //     ENTRIES                   of a row, without the bias
 //     STRIDE                    numbers of an input in x
 //     OFFSETS, PLACES           entry j of window p sees number OFFSETS[p] + PLACES[j] of an input
-//     ROW_LANES, ROWS, WARPS, CHUNK
+//     ROW_LANES, ROWS, WARPS, CHUNK  as above
 //     OPTIMIZER                 0 gradient descent, 1 with momentum or weight decay, 2 Adam
 //     BATCHES                   1 for mini-batches
 //     KEPT                      1 if the samples fit into the block's memory
+//     BLOWN_UP_AT               the loss of a divergence
 
 #define THREADS (32 * WARPS)
 #define SAMPLE_LANES (32 / ROW_LANES)
