@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -103,3 +104,21 @@ def test_every_module_of_the_package_is_in_the_api_reference():
 
 def _is_documented(module: str, documented: set[str]) -> bool:
     return module in documented or module.rpartition(".")[0] in documented
+
+
+def test_the_times_on_a_gpu_are_those_of_the_benchmark():
+    results = json.loads((ROOT / "benchmarks" / "results" / "gpu.json").read_text())
+    page = (ROOT / "book" / "appendix" / "sweeps.md").read_text()
+    table = re.findall(r"^\|[^|]*\| ([\d,]+) \| ([\d.,]+) \| ([\d.,]+) \| (\d+)% \|$", page, re.M)
+    shown = [[float(cell.replace(",", "")) for cell in row] for row in table]
+    measured = [row for row in results["settings"] if row["setting"].startswith("fully connected")]
+    assert len(shown) == len(measured) == 9
+    for (nets, ours, theirs, share), row in zip(shown, measured, strict=True):
+        times = row["microseconds_per_step_of_all"]
+        assert nets == row["networks"]
+        assert (ours, theirs) == pytest.approx((times["cuda"], times["jax"]), rel=2e-3)
+        assert share == pytest.approx(100 * row["share_of_arithmetic_limit"])
+    whole = results["sweeps"]["fig3 paper, 43,500 networks"]
+    hours = json.loads((ROOT / "book" / "data" / "fig3-paper.json").read_text())["core_hours"]
+    for text in (page, (ROOT / "README.md").read_text()):
+        assert f"{whole} s" in text and f"{hours:.1f} hours" in text
