@@ -496,4 +496,4 @@ def test_a_script_without_its_guard_is_told_so(tmp_path):
         f"sweep.launch(TINY, {str(tmp_path / 'results')!r}, workers=1)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
-    assert "which therefore needs `if __name__ == '__main__':`" in done.stderr.splitlines()[-1]
+    assert "has it `if __name__ == '__main__':` before" in done.stderr.splitlines()[-1]

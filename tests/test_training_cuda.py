@@ -80,9 +80,12 @@ def test_kernels_compile_and_keep_everything_in_registers(name, architecture):
 def test_layouts_have_room_for_every_row():
     for net in NETWORKS.values():
         for layout in cuda.layouts(net, 0, 8):
-            groups = 32 // layout.row_lanes if layout.warps == 1 else 1
-            rows = layout.row_lanes * layout.rows * layout.warps
-            assert rows >= net.neurons and (groups == 1 or layout.warps == 1)
+            lanes = layout.rows * layout.warps  # times the lanes of each group
+            if net.shared:  # all windows of a kernel lie in one group
+                assert lanes * (layout.row_lanes // len(net.windows)) >= net.kernels
+            else:
+                assert lanes * layout.row_lanes >= net.neurons
+            assert layout.warps == 1 or layout.row_lanes == 32  # samples are shared out in one warp
 
 
 def test_without_a_gpu_or_for_other_models_it_says_why():

@@ -488,9 +488,8 @@ class _LocalClient:
             )
         except RuntimeError as error:
             raise SweepFailed(
-                "the workers of the local cluster do not start. They import the script that "
-                "launches the sweep, which therefore needs `if __name__ == '__main__':` before "
-                "what it does"
+                f"the workers of the local cluster do not start: {error} They import the script "
+                "that launches the sweep: has it `if __name__ == '__main__':` before what it does?"
             ) from error
         self.client = distributed.Client(self.cluster)
 
