@@ -74,7 +74,10 @@ class Activation:
     @property
     def at_zero(self) -> float:
         """The value at 0; where that is 0, a neuron without weights adds nothing."""
-        return float(self.value(torch.zeros((), dtype=torch.float64)))
+        return float(self.value(torch.zeros((), dtype=torch.float64, device="cpu")))
+
+
+Given = Activation | Elementwise | str  # as an argument; `activation_of` makes it an activation
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ _TORCHS = {
 
 
 def activation_of(
-    activation: str | Activation | Elementwise,
+    activation: Given,
     *,
     slope: Elementwise | None = None,
     odd: bool | None = None,
@@ -243,7 +246,7 @@ def activation_of(
 
 def _checked(own: Activation) -> Activation:
     """A function of one's own, if it acts element by element and has a derivative."""
-    points = torch.tensor([-1.5, -0.5, 0.25, 0.5, 2.0], dtype=torch.float64)
+    points = torch.tensor([-1.5, -0.5, 0.25, 0.5, 2.0], dtype=torch.float64, device="cpu")
     try:
         found = own.value_and_slope(points)
         each = [own.value_and_slope(point) for point in points[:, None]]

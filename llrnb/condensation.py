@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.activations import activation_of
 from llrnb.checks import double_params
 from llrnb.least_squares import Fits, fit
-from llrnb.networks import Params, TanhNetwork, tanh_network
+from llrnb.networks import Params, TanhNetwork, is_two_layer, kind_of
 
 Kernels = tuple[Float[Tensor, "kernel entry"], Float[Tensor, "kernel output"]]
 
@@ -47,6 +48,7 @@ def condense(
         A network of the same family with at most as many kernels, at least 1, and its parameters.
 
     Raises:
+        TypeError: a network whose activation is not odd.
         ValueError: params of another network, a negative angle or length.
 
     >>> from llrnb.networks import fully_connected
@@ -59,7 +61,12 @@ def condense(
     angle = checks.real(angle, "angle", least=0, finite=False)
     length = checks.real(length, "length", least=0, finite=False)
     params = double_params(params)
-    tanh_network(net).check(params)
+    checks.instance(net, TanhNetwork, "net").check(params)
+    if not (is_two_layer(net) and activation_of(net.activation).odd):
+        raise TypeError(
+            "condensing needs a two-layer network of odd neurons, such as tanh, of which those of "
+            f"opposite weights are one, got {kind_of(net)}"
+        )
     v, a = params["w"], params["a"]
     if net.bias:
         v = torch.cat([v, params["b"][..., None]], dim=-1)

@@ -1,6 +1,5 @@
 """Networks of any depth, for what holds at any depth: embeddings, bounds, open questions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.activations import TANH, Given, activation_of
 from llrnb.networks import Params
 from llrnb.streams import rng
 
@@ -27,7 +27,7 @@ class DeepNetwork:
         widths: number of inputs, of neurons in each hidden layer, and of outputs, which is 1.
         bias: whether hidden neurons have biases. There is no output bias.
         residual: whether hidden layers add their input; they are then of one width.
-        activation: of every hidden neuron.
+        activation: of every hidden neuron; it may be given by name, or as a function.
 
     >>> DeepNetwork((5, 3, 2, 1)).parameter_count
     23
@@ -36,7 +36,7 @@ class DeepNetwork:
     widths: tuple[int, ...]
     bias: bool = False
     residual: bool = False
-    activation: Callable[[Tensor], Tensor] = torch.tanh
+    activation: Given = TANH
 
     def __post_init__(self) -> None:
         checks.settle(
@@ -44,7 +44,7 @@ class DeepNetwork:
             widths=checks.many(checks.count, self.widths, "widths"),
             bias=checks.flag(self.bias, "bias"),
             residual=checks.flag(self.residual, "residual"),
-            activation=checks.function(self.activation, "activation"),
+            activation=activation_of(self.activation),
         )
         for before, after in pairwise(self.widths):
             checks.room("a layer", before, after)
@@ -91,6 +91,7 @@ class DeepNetwork:
     def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
         """The output at one input."""
         self.check(params)
+        activation = activation_of(self.activation)
         hidden = checks.tensor(x, "x").to(params["w1"].dtype)
         if x.shape != (self.input_dim,):
             raise ValueError(
@@ -98,7 +99,7 @@ class DeepNetwork:
             )
         for layer in range(1, self.layers):
             inner = params[f"w{layer}"] @ hidden
-            inner = self.activation(inner + params[f"b{layer}"] if self.bias else inner)
+            inner = activation(inner + params[f"b{layer}"] if self.bias else inner)
             hidden = hidden + inner if self.residual and layer > 1 else inner
         return (params[f"w{self.layers}"] @ hidden)[0]
 

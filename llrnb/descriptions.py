@@ -8,21 +8,22 @@ Each kind takes the arguments of the function or class that it stands for.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from inspect import signature
 from math import nan
 
 from llrnb import checks
-from llrnb.networks import TanhNetwork, cnn, fully_connected
+from llrnb.activations import ACTIVATIONS, TANH, activation_of
+from llrnb.networks import TwoLayerNetwork, cnn, fully_connected, is_two_layer, kind_of
 from llrnb.targets import Target, generic_target, paper_target
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
 
 
-def network_from(description: Mapping) -> TanhNetwork:
+def network_from(description: Mapping) -> TwoLayerNetwork:
     """The network that a description names.
 
     Its `kind` is "fully connected" or "cnn", next to the arguments of that function in
-    `llrnb.networks`, or "windows", next to the fields of `TanhNetwork`.
+    `llrnb.networks`, or "windows", next to the fields of `TwoLayerNetwork`.
 
     Raises:
         ValueError: another kind, or arguments that it does not take.
@@ -30,16 +31,31 @@ def network_from(description: Mapping) -> TanhNetwork:
     >>> network_from({"kind": "fully connected", "input_dim": 5, "width": 3}).parameter_count
     21
     """
-    kinds = {"fully connected": fully_connected, "cnn": cnn, "windows": TanhNetwork}
+    kinds = {"fully connected": fully_connected, "cnn": cnn, "windows": TwoLayerNetwork}
     return _made(kinds, "network", description)
 
 
-def describe_network(net: TanhNetwork) -> dict:
-    """A network's fields, from which `network_from` makes it again."""
-    fields = {**asdict(net), "windows": [list(window) for window in net.windows]}
-    if not net.output_bias:  # so that older keys of stored rows stay as they are
-        del fields["output_bias"]
-    return {"kind": "windows", **fields}
+def describe_network(net: TwoLayerNetwork) -> dict:
+    """A network's fields, from which `network_from` makes it again.
+
+    Raises:
+        TypeError: another model.
+        ValueError: an activation of one's own, which no file can name.
+    """
+    if not is_two_layer(net):
+        raise TypeError(f"a description needs a two-layer network, got {kind_of(net)}")
+    own = activation_of(net.activation)
+    if ACTIVATIONS.get(own.name) != own:
+        raise ValueError(
+            f"a description needs an activation that it can name, one of {', '.join(ACTIVATIONS)}, "
+            f"got one of your own, {own.name}"
+        )
+    values = {field.name: getattr(net, field.name) for field in fields(net)}
+    values |= {"windows": [list(window) for window in net.windows], "activation": own.name}
+    # What most networks have is left out, so that older keys of stored rows stay as they are.
+    usual = {"output_bias": False, "activation": TANH.name}
+    kept = {name: value for name, value in values.items() if usual.get(name) != value}
+    return {"kind": "windows", **kept}
 
 
 CNN = "CNN"
@@ -70,12 +86,14 @@ def multiple_of(network: Mapping, target: Mapping) -> float:
     """How many times wider a described network is than its family needs to be for the target.
 
     Of the target all neurons count, as it is written down. NaN if the network has other windows
-    than the target, or shares weights that the target does not share.
+    or another activation than the target, or shares weights that the target does not share.
 
     >>> multiple_of({"kind": "fully connected", "input_dim": 5, "width": 30}, {"kind": "paper"})
     10
     """
     net, goal = network_from(network), target_from(target).net
+    if net.activation != goal.activation:
+        return nan
     if net.windows == (tuple(range(goal.input_dim)),):
         needed = goal.neurons
     elif net.windows == goal.windows and (goal.shared or not net.shared):

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.activations import activation_of
 from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params, TanhNetwork
@@ -299,7 +300,7 @@ def _spreads(net: DeepNetwork, copies: Copies) -> list[Float[Tensor, "wide narro
     for layer, (copied, width) in enumerate(zip(copies, net.widths[1:-1], strict=True), start=1):
         if set(copied) - {None} != set(range(width)):
             raise ValueError(f"layer {layer} needs copies of neurons 0..{width - 1}, got {copied}")
-        if None in copied and net.activation(torch.zeros((), device="cpu")) != 0:
+        if None in copied and activation_of(net.activation).at_zero != 0:
             raise ValueError("a null neuron needs an activation with activation(0) = 0")
         spread = torch.zeros(len(copied), width, dtype=torch.float64, device="cpu")
         for neuron, original in enumerate(copied):

@@ -1,8 +1,10 @@
 """What a network computes: kernels looking through windows.
 
-Every two-layer tanh architecture of the book is one object,
+Every two-layer architecture of the book is one object,
 
-    f(x) = sum_k sum_p  a[k, p] tanh(w[k] . x[window p] + b[k]) + c.
+    f(x) = sum_k sum_p  a[k, p] tanh(w[k] . x[window p] + b[k]) + c,
+
+where another activation may take the place of tanh.
 
 A fully connected network has one window that sees every input. A convolution has sliding windows
 and one kernel set shared by all of them; without sharing every window has its own kernels. Strides
@@ -21,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.activations import TANH, Given, activation_of
 from llrnb.streams import rng
 
 Params = Mapping[str, Tensor]
@@ -29,8 +32,8 @@ _ENTRIES = 10**7  # of all windows together: some seconds and a gigabyte
 
 
 @dataclass(frozen=True)
-class TanhNetwork:
-    """A two-layer tanh network without its parameters; build one with `fully_connected` or `cnn`.
+class TwoLayerNetwork:
+    """A two-layer network without its parameters; build one with `fully_connected` or `cnn`.
 
     Attributes:
         input_dim: number of inputs d; an image counts its pixels, row by row.
@@ -39,6 +42,8 @@ class TanhNetwork:
         shared: whether all windows use the same kernels (weight sharing).
         bias: whether a hidden neuron has a bias b.
         output_bias: whether the output has a bias c; the paper's networks have none.
+        activation: of every hidden neuron; it may be given by name. What is proved or compiled for
+            tanh alone refuses the others.
     """
 
     input_dim: int
@@ -47,6 +52,7 @@ class TanhNetwork:
     shared: bool = True
     bias: bool = True
     output_bias: bool = False
+    activation: Given = TANH
 
     def __post_init__(self) -> None:
         entries = partial(checks.many, partial(checks.count, least=0))
@@ -58,6 +64,7 @@ class TanhNetwork:
             shared=checks.flag(self.shared, "shared"),
             bias=checks.flag(self.bias, "bias"),
             output_bias=checks.flag(self.output_bias, "output_bias"),
+            activation=activation_of(self.activation),
         )
         checks.room("a network", self.kernels, len(self.windows), self.entries + 1)
         if len({len(window) for window in self.windows}) != 1 or not self.windows[0]:
@@ -121,7 +128,7 @@ class TanhNetwork:
         if self.bias:
             b = params["b"]
             preactivation = preactivation + (b[:, None] if self.shared else b)
-        output = (params["a"] * torch.tanh(preactivation)).sum()
+        output = (params["a"] * activation_of(self.activation)(preactivation)).sum()
         return output + params["c"] if self.output_bias else output
 
     def init(self, std: float = 1e-10, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
@@ -175,35 +182,60 @@ class TanhNetwork:
         return {}
 
 
+TanhNetwork = TwoLayerNetwork  # its name while tanh was its only activation
+
+
+def is_two_layer(model: object) -> bool:
+    """Whether a model is a `TwoLayerNetwork`, and has no `__call__` of its own."""
+    return isinstance(model, TwoLayerNetwork) and type(model).__call__ is TwoLayerNetwork.__call__
+
+
 def is_tanh_network(model: object) -> bool:
-    """Whether a model computes what a `TanhNetwork` does, and has no `__call__` of its own.
+    """Whether a model computes what a two-layer tanh network does.
 
     What is proved, differentiated or compiled for tanh networks holds for no other.
     """
-    return isinstance(model, TanhNetwork) and type(model).__call__ is TanhNetwork.__call__
+    return is_two_layer(model) and model.activation == TANH
 
 
-def tanh_network(net: object, name: str = "net") -> TanhNetwork:
-    """The network, or TypeError unless it computes what a `TanhNetwork` does."""
-    checks.instance(net, TanhNetwork, name)
+def kind_of(model: object) -> str:
+    """What a model is, in words."""
+    own = isinstance(model, TwoLayerNetwork) and not is_two_layer(model)
+    of = f" of {activation_of(model.activation).name} neurons" if is_two_layer(model) else ""
+    why = ", which computes its outputs in its own way" if own else ""
+    return f"a {type(model).__name__}{of}{why}"
+
+
+def tanh_network(net: object, name: str = "net") -> TwoLayerNetwork:
+    """The network, or TypeError unless it computes what a two-layer tanh network does."""
     if not is_tanh_network(net):
         raise TypeError(
-            f"{name} needs to be a TanhNetwork, got a {type(net).__name__}, which computes its "
-            "outputs in its own way"
+            f"{name} needs to be a two-layer tanh network, got {kind_of(net)}; train, "
+            "numerical_rank and local_linear_fit take any model"
         )
     return net
 
 
 def fully_connected(
-    input_dim: int, width: int, *, bias: bool = True, output_bias: bool = False
-) -> TanhNetwork:
+    input_dim: int,
+    width: int,
+    *,
+    bias: bool = True,
+    output_bias: bool = False,
+    activation: Given = TANH,
+) -> TwoLayerNetwork:
     """f(x) = sum_i a_i tanh(w_i . x + b_i) + c: one window that sees every input.
 
-    >>> fully_connected(5, width=3).parameter_count
+    Another activation is one of `llrnb.activations`, its name, or a function of one's own.
+
+    >>> fully_connected(5, width=3, activation="gelu").parameter_count
     21
     """
     window = tuple(range(checks.count(input_dim, "input_dim", most=_ENTRIES)))
-    return TanhNetwork(input_dim, (window,), width, bias=bias, output_bias=output_bias)
+    own = activation_of(activation)
+    return TwoLayerNetwork(
+        input_dim, (window,), width, bias=bias, output_bias=output_bias, activation=own
+    )
 
 
 def cnn(
@@ -215,8 +247,9 @@ def cnn(
     stride: int = 1,
     bias: bool = True,
     output_bias: bool = False,
-) -> TanhNetwork:
-    """A convolution without padding, tanh, and one output weight per kernel and window.
+    activation: Given = TANH,
+) -> TwoLayerNetwork:
+    """A convolution without padding, an activation, and one output weight per kernel and window.
 
     Args:
         input_shape: length of a signal, or (height, width) of an image (read row by row).
@@ -226,6 +259,7 @@ def cnn(
         stride: step of the window along each axis.
         bias: whether hidden neurons have biases.
         output_bias: whether the output has one.
+        activation: one of `llrnb.activations`, its name, or a function of one's own.
 
     Raises:
         ValueError: a kernel larger than the input, or a size, stride or count below 1.
@@ -248,14 +282,15 @@ def cnn(
     views = np.lib.stride_tricks.sliding_window_view(pixels, size)
     views = views[(slice(None, None, stride),) * len(shape)].reshape(-1, prod(size))
     windows = tuple(tuple(int(i) for i in view) for view in views)
-    return TanhNetwork(pixels.size, windows, kernels, shared, bias, output_bias)
+    own = activation_of(activation)
+    return TwoLayerNetwork(pixels.size, windows, kernels, shared, bias, output_bias, own)
 
 
 def predict(
-    net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
+    net: TwoLayerNetwork, params: Params, inputs: Float[Tensor, "sample input"]
 ) -> Float[Tensor, "*net sample"]:
     """The outputs at many inputs, of one network or of many (a leading `net` axis in params)."""
-    tanh_network(net)
+    checks.instance(net, TwoLayerNetwork, "net")
     a = checks.mapping(params, "params").get("a")
     stack = a.shape[:1] if isinstance(a, Tensor) and a.ndim > len(net.shapes["a"]) else ()
     net.check(params, axes=tuple(stack))

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks, theory
+from llrnb.activations import TANH
 from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params
@@ -61,8 +62,9 @@ def reduce(net: DeepNetwork, params: Params) -> Irreducible:
     ((2, 1, 1), 0.5, 3)
     """
     checks.instance(net, DeepNetwork, "net")
-    if net.residual or net.activation is not torch.tanh:
-        raise ValueError("only tanh networks that are not residual are reduced")
+    if net.residual or net.activation != TANH:
+        kind = "a residual network" if net.residual else f"one of {net.activation}"
+        raise ValueError(f"only tanh networks that are not residual are reduced, got {kind}")
     params = {name: value.clone() for name, value in double_params(params).items()}
     net.check(params)
     offset = 0.0

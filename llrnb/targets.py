@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.networks import Params, TanhNetwork, cnn, predict, tanh_network
+from llrnb.networks import Params, TanhNetwork, cnn, predict
 from llrnb.streams import rng
 
 
@@ -25,7 +25,7 @@ class Target:
     params: Params
 
     def __post_init__(self) -> None:
-        tanh_network(self.net).check(self.params)
+        checks.instance(self.net, TanhNetwork, "net").check(self.params)
         checks.double_params(self.params)  # finite ones
 
     def __call__(self, inputs: Float[Tensor, "sample input"]) -> Float[Tensor, " sample"]:
@@ -59,7 +59,7 @@ def paper_target(
 
 def generic_target(net: TanhNetwork, seed: int = 0) -> Target:
     """A target whose parameters are all drawn from N(0, 1): generic in its own architecture."""
-    tanh_network(net)
+    checks.instance(net, TanhNetwork, "net")
     return Target(net, net.draw_params(net.stream("target params", checks.seed(seed))))
 
 

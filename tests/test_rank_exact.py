@@ -179,5 +179,5 @@ def test_params_of_another_shape_are_refused():
 
 def test_a_network_of_another_library_is_refused():
     other = torch.nn.Linear(2, 1).double()
-    with pytest.raises(TypeError, match="TanhNetwork"):
+    with pytest.raises(TypeError, match="TwoLayerNetwork"):
         exact_rank(other, dict(other.named_parameters()))

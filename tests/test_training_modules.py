@@ -304,8 +304,16 @@ class Noisy(nn.Module):
     ("model", "changes", "message"),
     [
         (Residual(), {"learning_rates": [0.1] * 2}, "one initialisation, and there are 2 seeds"),
-        (Residual(), {"engine": "cpu"}, "cpu engine needs a TanhNetwork, got a ModuleModel"),
-        (Residual(), {"engine": "torch"}, "torch engine needs a TanhNetwork, got a ModuleModel"),
+        (
+            Residual(),
+            {"engine": "cpu"},
+            "two-layer tanh network, got a ModuleModel",
+        ),
+        (
+            Residual(),
+            {"engine": "torch"},
+            "two-layer network, got a ModuleModel",
+        ),
         (Residual(), {"outputs": torch.randn(9)}, r"outputs of shape \(9, 3\), got \(9,\)"),
         (Residual(), {"outputs": torch.randn(8, 3)}, r"outputs of shape \(9,\), got \(8, 3\)"),
         (Residual(), {"loss": "cross entropy"}, "cross entropy needs predictions of shape"),

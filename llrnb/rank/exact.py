@@ -18,8 +18,9 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Float, Int
 
+from llrnb.activations import activation_of
 from llrnb.checks import double_params
-from llrnb.networks import Params, TanhNetwork, is_tanh_network
+from llrnb.networks import Params, TanhNetwork, is_tanh_network, is_two_layer, kind_of
 from llrnb.rank.modular import sparse_rank
 
 Terms = Int[np.ndarray, " term"]
@@ -98,9 +99,10 @@ def structure(net: TanhNetwork, params: Params) -> Structure:
         As `exact_rank`.
     """
     if not is_tanh_network(net):
+        why = activation_of(net.activation).uncovered if is_two_layer(net) else None
         raise TypeError(
-            f"the exact rank needs a TanhNetwork, got {type(net).__name__}; "
-            "numerical_rank takes any differentiable function"
+            f"the exact rank needs a two-layer tanh network, got {kind_of(net)}"
+            f"{f' ({why})' if why else ''}; numerical_rank takes any model"
         )
     values = {name: value.numpy() for name, value in double_params(params).items()}
     net.check(params)

@@ -6,10 +6,10 @@ and that never exceeds the model rank: arithmetic without rounding, at any depth
 """
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from llrnb import checks
+from llrnb.activations import TANH
 from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
 from llrnb.networks import Params
@@ -44,8 +44,10 @@ def series_rank(net: DeepNetwork, params: Params, order: int = 40) -> int:
     params = double_params(params)
     checks.instance(net, DeepNetwork, "net").check(params)
     order = checks.count(order, "order", least=2)
-    if net.activation is not torch.tanh:
-        raise ValueError(f"the series are those of tanh, got {net.activation}")
+    if net.activation != TANH:
+        raise ValueError(
+            f"the series are those of tanh, got {net.activation}; numerical_rank takes any model"
+        )
     if any(value.any() for name, value in params.items() if name.startswith("b")):
         raise ValueError("the series need biases that are 0")
     weights = [_residues(params[f"w{layer}"].numpy()) for layer in range(1, net.layers + 1)]

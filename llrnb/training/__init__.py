@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from llrnb import checks
 from llrnb.models import Model, ModuleModel, from_module, outputs_of
-from llrnb.networks import is_tanh_network
+from llrnb.networks import TwoLayerNetwork
 from llrnb.streams import torch_seeded
 from llrnb.training import batched, cpu, cuda, general, progress
 from llrnb.training.losses import LOSSES, Loss, checked_outputs, fitted_to, loss_of
@@ -244,7 +244,7 @@ def _checked_data(
 def _checked_set(model, inputs, outputs, nets: int | None = None) -> tuple[Tensor, Tensor]:
     """One data set, or where there are `nets` one for each of these."""
     shape = tuple(model.input_shape)
-    own = is_tanh_network(model)  # which takes numbers only
+    own = isinstance(model, TwoLayerNetwork)  # which takes numbers only
     inputs = checks.data(inputs, "inputs") if own else _numbers(inputs, "inputs")
     outputs = checks.data(outputs, "outputs") if own else _numbers(outputs, "outputs")
     came, axes = tuple(inputs.shape), len(shape)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llrnb.networks import is_tanh_network
+from llrnb.activations import TANH, activation_of
+from llrnb.networks import is_two_layer, kind_of
 from llrnb.streams import rng
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import Adam
@@ -29,8 +30,8 @@ _TOGETHER = 2**17
 
 def refuses(task: Task) -> str | None:
     """Why this engine cannot do a task; None if it can."""
-    if not is_tanh_network(task.model):
-        return f"the torch engine needs a TanhNetwork, got a {type(task.model).__name__}"
+    if not is_two_layer(task.model):
+        return f"the torch engine needs a two-layer network, got {kind_of(task.model)}"
     if task.loss is not squared:
         return f"the torch engine needs the squared loss, got {name_of(task.loss)}"
     return None
@@ -180,13 +181,14 @@ class Networks(Descents):
     """Two-layer networks with the squared loss.
 
     Hidden neurons are laid out as (net, window), kernel, sample, so that everything but tanh and a
-    square is a batched matrix product. Shared kernels are repeated for their windows. A bias is one
-    more entry, which sees a 1.
+    square, or another activation and its slope, is a batched matrix product. Shared kernels are
+    repeated for their windows. A bias is one more entry, which sees a 1.
     """
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.net = task.model
+        self.activation = activation_of(task.model.activation)
         windows = torch.tensor(self.net.windows, device=self.x.device)
         seen = self.x[..., windows]
         if self.net.bias:
@@ -204,7 +206,8 @@ class Networks(Descents):
         """Of every network's mean squared error on these samples, and that error.
 
         With t = tanh(w . x), the slope in w is the sum over samples of a (1 - t^2) error x, which
-        is a (sum of error x - sum of t^2 error x): nothing but t has a hidden neuron's size.
+        is a (sum of error x - sum of t^2 error x): nothing but t has a hidden neuron's size. Of
+        another activation the slopes have it, too.
         """
         columns, y = (self.columns, self.y) if x is None else (self.columns_of(x), y)
         net, nets, samples = self.net, len(self.rate), y.shape[-1]
@@ -215,8 +218,12 @@ class Networks(Descents):
         a = self.params["a"].transpose(1, 2)  # (net, window, kernel)
         if samples not in self.hidden:
             self.hidden[samples] = w.new_empty(nets * windows, net.kernels, samples)
-        t = torch.bmm(w.flatten(0, 1), columns, out=self.hidden[samples]).tanh_()
-        every = t.view(nets, -1, samples)
+        u = torch.bmm(w.flatten(0, 1), columns, out=self.hidden[samples])
+        if self.activation == TANH:
+            t, slope = u.tanh_(), None
+        else:
+            t, slope = self.activation.value_and_slope(u)
+        every = t.reshape(nets, -1, samples)
         error = torch.bmm(a.reshape(nets, 1, -1), every)[:, 0] - y
         if net.output_bias:
             error = error + self.params["c"][:, None]
@@ -224,7 +231,10 @@ class Networks(Descents):
         error = error * (2 / samples)
         by_a = torch.bmm(every, error[..., None]).view(nets, windows, -1).transpose(1, 2)
         weighted = (columns.view(nets, windows, -1, samples) * error[:, None, None]).flatten(0, 1)
-        by_w = weighted.sum(-1)[:, None] - torch.bmm(t.square_(), weighted.mT)
+        if slope is None:
+            by_w = weighted.sum(-1)[:, None] - torch.bmm(t.square_(), weighted.mT)
+        else:
+            by_w = torch.bmm(slope, weighted.mT)
         by_w = a[..., None] * by_w.view(nets, windows, net.kernels, -1)
         by_w = by_w.sum(1) if net.shared else by_w.transpose(1, 2)
         gradient = {"w": by_w[..., : net.entries], "a": by_a}

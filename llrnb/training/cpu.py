@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from llrnb.networks import is_tanh_network
+from llrnb.networks import is_tanh_network, kind_of
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import GradientDescent
@@ -158,7 +158,7 @@ def _descend_inputs(w, rows, x, window, rate, u, v):
 def refuses(task: Task) -> str | None:
     """Why this engine cannot do a task; None if it can. It is fast because it does one thing."""
     if not is_tanh_network(task.model):
-        return f"the cpu engine needs a TanhNetwork, got a {type(task.model).__name__}"
+        return f"the cpu engine needs a two-layer tanh network, got {kind_of(task.model)}"
     if task.loss is not squared:
         return f"the cpu engine needs the squared loss, got {name_of(task.loss)}"
     for name, needed in _PLAIN.items():

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.networks import TanhNetwork, is_tanh_network
+from llrnb.networks import TanhNetwork, is_tanh_network, kind_of
 from llrnb.streams import rng
 from llrnb.training.batched import joined
 from llrnb.training.losses import name_of, squared
@@ -236,7 +236,7 @@ def refuses(task: Task) -> str | None:
     if str(task.device).partition(":")[0] != "cuda":
         return f"the cuda engine needs a CUDA GPU as the device, got {task.device!r}"
     if not is_tanh_network(task.model):
-        return f"the cuda engine needs a TanhNetwork, got a {type(task.model).__name__}"
+        return f"the cuda engine needs a two-layer tanh network, got {kind_of(task.model)}"
     if task.loss is not squared:
         return f"the cuda engine needs the squared loss, got {name_of(task.loss)}"
     if layout_of(task.model, averages(task.optimizer), task.dtype.itemsize) is None:
