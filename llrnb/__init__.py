@@ -10,7 +10,15 @@ from llrnb.certificate import Certificate, certify
 from llrnb.deep import DeepNetwork
 from llrnb.interpolation import Interpolation, Outcome, narrowest_interpolator
 from llrnb.models import Model, from_module
-from llrnb.networks import TanhNetwork, cnn, fully_connected, predict, relative_error
+from llrnb.networks import (
+    TanhNetwork,
+    TwoLayerNetwork,
+    cnn,
+    fully_connected,
+    predict,
+    relative_error,
+)
+from llrnb.products import MatrixProduct
 from llrnb.rank import (
     certify_rank,
     exact_rank,
@@ -29,11 +37,13 @@ __all__ = [
     "Certificate",
     "DeepNetwork",
     "Interpolation",
+    "MatrixProduct",
     "Model",
     "Outcome",
     "Status",
     "TanhNetwork",
     "Training",
+    "TwoLayerNetwork",
     "certify",
     "certify_rank",
     "cnn",

@@ -27,6 +27,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "search starts": (*_NETWORK, "seed"),
     "deep initial params": (*_DEEP, "seed"),
     "deep target params": (*_DEEP, "seed"),
+    "product initial params": ("widths", "seed"),
     "module initial params": ("shapes", "seed"),
     "mini-batch orders": ("batch_size", "seed"),
     "generic inputs": (),

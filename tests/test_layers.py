@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "models": {"networks", "streams"},
     "targets": {"networks", "streams"},
     "rank": {"activations", "networks", "models", "deep", "rank", "streams"},
+    "products": {"networks", "rank", "streams"},
     "embedding": {"activations", "networks", "deep", "rank", "streams"},
     "reduction": {"activations", "networks", "deep", "rank", "theory"},
     "training": {"activations", "networks", "models", "training", "streams"},

@@ -266,8 +266,8 @@ def test_mini_batches_integers_single_precision_and_own_activations_are_trained_
 @others
 def test_engines_for_tanh_refuse_it(engine, name):
     net = fully_connected(3, 4, activation=name)
+    options = {"engine": engine, "device": engine}
     with pytest.raises(ValueError, match=f"two-layer tanh network, got .* of {name} neurons"):
-        options = {"engine": engine, "device": engine}
         train(net, INPUTS, OUTPUTS, learning_rates=[0.01], steps=5, **options)
 
 

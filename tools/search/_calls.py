@@ -17,6 +17,7 @@ from llrnb import (
     embedding,
     figures,
     least_squares,
+    products,
     rank,
     reduction,
     strategies,
@@ -26,6 +27,7 @@ from llrnb import (
     training,
     transitions,
 )
+from llrnb.activations import activation_of
 from llrnb.interpolation import narrowest_interpolator
 from llrnb.presets import presets_of
 from llrnb.relu import arrangements, metrics, mixture, planted, programs, transition
@@ -96,6 +98,11 @@ def _net():
 @cache
 def _dense():
     return llrnb.fully_connected(3, 2)
+
+
+@cache
+def _product():
+    return products.MatrixProduct((3, 2, 4))
 
 
 @cache
@@ -353,11 +360,12 @@ def _networks() -> None:
     _call(
         "fully_connected",
         llrnb.fully_connected,
-        {"input_dim": 5, "width": 3, "bias": True, "output_bias": False},
+        {"input_dim": 5, "width": 3, "bias": True, "output_bias": False, "activation": "gelu"},
         input_dim=COUNT,
         width=COUNT,
         bias=FLAG,
         output_bias=FLAG,
+        activation=WORD,
     )
     _call(
         "cnn",
@@ -370,6 +378,7 @@ def _networks() -> None:
             "stride": 1,
             "bias": True,
             "output_bias": False,
+            "activation": "sine",
         },
         input_shape=SIZE,
         kernel_size=SIZE,
@@ -378,6 +387,7 @@ def _networks() -> None:
         stride=COUNT,
         bias=FLAG,
         output_bias=FLAG,
+        activation=WORD,
     )
     windows = Kind(
         lambda v, rng: [
@@ -412,6 +422,7 @@ def _networks() -> None:
             "shared": True,
             "bias": True,
             "output_bias": False,
+            "activation": "relu",
         },
         input_dim=but(COUNT, 10**30, 2**63),
         windows=windows,
@@ -419,6 +430,7 @@ def _networks() -> None:
         shared=FLAG,
         bias=FLAG,
         output_bias=FLAG,
+        activation=WORD,
     )
     _call(
         "TanhNetwork.init",
@@ -454,6 +466,44 @@ def _networks() -> None:
         lambda: {"predictions": _grid(9), "truth": _grid(9, seed=1)},
         predictions=but_shapes(FREE_DATA, (1, 1, 1, 9)),
         truth=FREE_DATA,
+    )
+    _call("activation_of", activation_of, {"activation": "leaky relu"}, activation=WORD)
+    _call(
+        "activation_of one's own",
+        activation_of,
+        {"activation": torch.cos, "slope": torch.sin, "odd": False},
+        activation=MODEL,
+        slope=but(MODEL, None),
+        odd=but(FLAG, None),
+    )
+    _call("MatrixProduct", products.MatrixProduct, {"widths": (3, 2, 4)}, widths=WIDTHS)
+    _call(
+        "MatrixProduct.init",
+        products.MatrixProduct.init,
+        lambda: {"self": _product(), "std": 0.5, "seed": 3},
+        std=REAL0,
+        seed=SEED,
+    )
+    _call(
+        "MatrixProduct.__call__",
+        lambda **k: _product()(**k),
+        lambda: {"params": _rounded(_product().init()), "x": _grid(4, 3)},
+        params=SHOWN_PARAMS,
+        x=FREE_DATA,
+    )
+    _call(
+        "products.product_rank",
+        products.product_rank,
+        lambda: {"net": _product(), "params": _rounded(_product().init())},
+        net=NET,
+        params=PARAMS,
+    )
+    _call(
+        "products.one_hot",
+        products.one_hot,
+        {"places": ((0, 2), (1, 1)), "shape": (3, 4)},
+        places=Kind(lambda v, rng: [*STRANGE, 3, [], "01", (0, 2), ((0,),), ((0, -1),), ((0, 4),)]),
+        shape=a_list(a_count(2, huge=False)),
     )
     _call(
         "DeepNetwork",
