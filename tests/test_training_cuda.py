@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from llrnb import cnn, fully_connected, train
+from llrnb.activations import ACTIVATIONS
 from llrnb.networks import TanhNetwork
 from llrnb.training import LOSSES, Adam, GradientDescent, Training, batched, cpu, cuda
 from llrnb.training.losses import squared
@@ -356,3 +357,13 @@ def test_single_precision_descends_alike():
     net, precision = NETWORKS["kernels"], "float32"
     data = draw(net, 3, 40)
     agree(both(net, *data, learning_rates=[0.05] * 3, steps=20, precision=precision), 1e-4)
+
+
+@gpu
+@pytest.mark.parametrize("activation", [*ACTIVATIONS.values(), torch.erf], ids=str)
+def test_the_torch_engine_trains_every_activation_as_on_the_processor(activation):
+    net = fully_connected(3, 5, activation=activation)
+    options = {"learning_rates": [0.01, 0.03], "std": 0.5, "steps": 250, "engine": "torch"}
+    here, there = (train(net, *draw(net, 2, 9), device=d, **options) for d in ("cpu", "cuda"))
+    for name, value in here.params.items():
+        assert torch.allclose(value, there.params[name], rtol=1e-9, atol=1e-12)

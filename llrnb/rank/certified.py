@@ -19,7 +19,7 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double_params
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import Params, TanhNetwork, tanh_network
 from llrnb.rank.exact import by_neuron, exact_rank
 from llrnb.rank.singular import matrix_rank
 from llrnb.streams import rng
@@ -173,6 +173,7 @@ def enclosed_tangent(
     sech^2(u) within the factor exp(2 d), because |(log sech^2)'| = 2 |tanh| < 2. A sum of n
     products has an error of at most 2 n 2^-53 times the sum of their magnitudes.
     """
+    tanh_network(net)
     values = {name: value.numpy() for name, value in double_params(params).items()}
     w, b, a = by_neuron(net, values)
     seen = inputs.numpy()[:, np.array(net.windows)]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llrnb.activations import TANH, activation_of
+from llrnb.activations import ACTIVATIONS, TANH, activation_of
 from llrnb.networks import is_two_layer, kind_of
 from llrnb.streams import rng
 from llrnb.training.losses import name_of, squared
@@ -189,6 +189,7 @@ class Networks(Descents):
         super().__init__(task)
         self.net = task.model
         self.activation = activation_of(task.model.activation)
+        self.captured = self.activation in ACTIVATIONS.values()  # of others nothing is known
         windows = torch.tensor(self.net.windows, device=self.x.device)
         seen = self.x[..., windows]
         if self.net.bias:
