@@ -6,7 +6,7 @@ it. A further one is an instance in this file and a row of its tests.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import pi, sqrt
 
 import torch
@@ -29,8 +29,7 @@ class Activation:
     Attributes:
         name: in files and in sentences.
         value: the function, of a tensor.
-        slope: its derivative, of a tensor; if None, by automatic differentiation.
-        joint: value and slope at once, where that is faster.
+        value_and_slope: it and its derivative at once.
         odd: whether value(-u) = -value(u), so that neurons of opposite weights are one neuron;
             None where it is unknown.
         uncovered: why the independence of neurons (Proposition 2'), on which exact ranks rest, does
@@ -42,23 +41,16 @@ class Activation:
 
     name: str
     value: Elementwise
-    slope: Elementwise | None = None
-    joint: Joint | None = None
+    value_and_slope: Joint
     odd: bool | None = None
     uncovered: str | None = _UNPROVED
 
     def __post_init__(self) -> None:
-        value, joint, slope = checks.function(self.value, "value"), self.joint, self.slope
-        if joint is None and slope is None:
-            joint = _ByAutograd(value)
-        checks.settle(
-            self,
-            name=checks.text(self.name, "name"),
-            joint=joint if joint is None else checks.function(joint, "joint"),
-            slope=_SlopeOf(joint) if slope is None else checks.function(slope, "slope"),
-            odd=self.odd if self.odd is None else checks.flag(self.odd, "odd"),
-            uncovered=self.uncovered and checks.text(self.uncovered, "uncovered"),
-        )
+        checks.text(self.name, "name")
+        checks.function(self.value, "value")
+        checks.function(self.value_and_slope, "value_and_slope")
+        if self.odd is not None:
+            checks.flag(self.odd, "odd")
 
     def __call__(self, u: Tensor) -> Tensor:
         """The values at many points."""
@@ -67,9 +59,9 @@ class Activation:
     def __repr__(self) -> str:
         return f"Activation({self.name!r})"
 
-    def value_and_slope(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """The values and the derivatives at many points."""
-        return self.joint(u) if self.joint else (self.value(u), self.slope(u))
+    def slope(self, u: Tensor) -> Tensor:
+        """The derivatives at many points."""
+        return self.value_and_slope(u)[1]
 
     @property
     def at_zero(self) -> float:
@@ -78,23 +70,6 @@ class Activation:
 
 
 Given = Activation | Elementwise | str  # as an argument; `activation_of` makes it an activation
-
-
-@dataclass(frozen=True)
-class _ByAutograd:
-    value: Elementwise
-
-    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        values, pull = torch.func.vjp(self.value, u)
-        return values, pull(torch.ones_like(values))[0]
-
-
-@dataclass(frozen=True)
-class _SlopeOf:
-    joint: Joint
-
-    def __call__(self, u: Tensor) -> Tensor:
-        return self.joint(u)[1]
 
 
 def _relu(u: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,11 +96,15 @@ def _sigmoid(u: Tensor) -> tuple[Tensor, Tensor]:
     return a, a * (1 - a)
 
 
-def _softplus(u: Tensor) -> Tensor:
+def _above(u: Tensor) -> Tensor:
     return torch.logaddexp(u, torch.zeros_like(u))  # torch's own is u from 20 on
 
 
-def _normal_share(u: Tensor) -> Tensor:
+def _softplus(u: Tensor) -> tuple[Tensor, Tensor]:
+    return _above(u), torch.sigmoid(u)
+
+
+def _weighted(u: Tensor) -> Tensor:
     return u * torch.special.ndtr(u)
 
 
@@ -134,68 +113,40 @@ def _gelu(u: Tensor) -> tuple[Tensor, Tensor]:
     return u * below, below + u * (-0.5 * u * u).exp() / sqrt(2 * pi)
 
 
-def _identity(u: Tensor) -> Tensor:
+def _sine(u: Tensor) -> tuple[Tensor, Tensor]:
+    return u.sin(), u.cos()
+
+
+def _same(u: Tensor) -> Tensor:
     return u
 
 
-TANH = Activation("tanh", torch.tanh, joint=_tanh, odd=True, uncovered=None)
-RELU = Activation(
-    "relu",
-    torch.relu,
-    joint=_relu,
-    odd=False,
-    uncovered="relu(u) is u times its own slope, so that each neuron's tangent functions depend on "
-    "one another",
+def _identity(u: Tensor) -> tuple[Tensor, Tensor]:
+    return u, torch.ones_like(u)
+
+
+# Why the neurons of each depend on one another.
+_HOMOGENEOUS = "{}(u) is u times its own slope, so that a neuron's tangent functions are dependent"
+_SIGMOID = "sigmoid(u) + sigmoid(-u) is 1 for every u, so that neurons are dependent"
+_REFLECTED = "{0}(u) - {0}(-u) is u, so that neurons are dependent"
+_SINE = "sin(u + b) is cos(b) sin(u) + sin(b) cos(u), so that neurons of other biases are dependent"
+_LINEAR = "neurons are linear, and so dependent"
+
+TANH = Activation("tanh", torch.tanh, _tanh, odd=True, uncovered=None)
+RELU = Activation("relu", torch.relu, _relu, False, _HOMOGENEOUS.format("relu"))
+LEAKY_RELU = Activation(  # torch's leak is _LEAK, too
+    "leaky relu", functional.leaky_relu, _leaky_relu, False, _HOMOGENEOUS.format("leaky relu")
 )
-LEAKY_RELU = replace(
-    RELU,
-    name="leaky relu",
-    value=functional.leaky_relu,  # whose slope on the left is _LEAK, too
-    slope=None,
-    joint=_leaky_relu,
-    uncovered=RELU.uncovered.replace("relu", "leaky relu", 1),
-)
-SIGMOID = Activation(
-    "sigmoid",
-    _logistic,
-    joint=_sigmoid,
-    odd=False,
-    uncovered="sigmoid(u) + sigmoid(-u) is 1 for every u, so that neurons depend on one another",
-)
-SOFTPLUS = Activation(
-    "softplus",
-    _softplus,
-    slope=torch.sigmoid,
-    odd=False,
-    uncovered="softplus(u) - softplus(-u) is u, so that neurons depend on one another",
-)
-SINE = Activation(
-    "sine",
-    torch.sin,
-    slope=torch.cos,
-    odd=True,
-    uncovered="sin(u + b) is cos(b) sin(u) + sin(b) cos(u), so that neurons with other biases "
-    "depend on one another",
-)
-IDENTITY = Activation(
-    "identity",
-    _identity,
-    slope=torch.ones_like,
-    odd=True,
-    uncovered="neurons are linear, so that they depend on one another",
-)
-GELU = Activation(
-    "gelu",
-    _normal_share,
-    joint=_gelu,
-    odd=False,
-    uncovered="gelu(u) - gelu(-u) is u, so that neurons depend on one another",
-)
+SIGMOID = Activation("sigmoid", _logistic, _sigmoid, False, _SIGMOID)
+GELU = Activation("gelu", _weighted, _gelu, False, _REFLECTED.format("gelu"))
+SOFTPLUS = Activation("softplus", _above, _softplus, False, _REFLECTED.format("softplus"))
+SINE = Activation("sine", torch.sin, _sine, True, _SINE)
+IDENTITY = Activation("identity", _same, _identity, True, _LINEAR)
 
 ACTIVATIONS = {
     known.name: known for known in (TANH, RELU, LEAKY_RELU, SIGMOID, GELU, SOFTPLUS, SINE, IDENTITY)
 }
-_TORCHS = {
+_TORCHS: dict[Callable, Activation] = {
     torch.tanh: TANH,
     torch.relu: RELU,
     functional.relu: RELU,
@@ -231,21 +182,40 @@ def activation_of(
     >>> activation_of(lambda u: u**3).slope(torch.tensor([2.0]))
     tensor([12.])
     """
-    known = activation if isinstance(activation, Activation) else None
-    if isinstance(activation, str):
+    if isinstance(activation, Activation):
+        known = activation
+    elif isinstance(activation, str):
         known = ACTIVATIONS[checks.one_of(ACTIVATIONS, "activation", activation)]
-    elif known is None:
-        known = _TORCHS.get(checks.function(activation, "activation"))
-    if known is None:
-        name = getattr(activation, "__name__", type(activation).__name__)
-        return _checked(Activation(name, activation, slope=slope, odd=odd))
+    else:
+        checks.function(activation, "activation")
+        found = [known for function, known in _TORCHS.items() if function is activation]
+        if not found:
+            return _own(activation, slope, odd)
+        known = found[0]
     if slope is not None or odd is not None:
         raise ValueError(f"{known!r} needs no slope or oddness, for it has its own, got some")
     return known
 
 
-def _checked(own: Activation) -> Activation:
+@dataclass(frozen=True)
+class _Joint:
+    """A function and its derivative, by automatic differentiation if none is given."""
+
+    value: Elementwise
+    slope: Elementwise | None
+
+    def __call__(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        if self.slope is not None:
+            return self.value(u), self.slope(u)
+        values, pull = torch.func.vjp(self.value, u)[:2]
+        return values, pull(torch.ones_like(values))[0]
+
+
+def _own(value: Elementwise, slope: Elementwise | None, odd: bool | None) -> Activation:
     """A function of one's own, if it acts element by element and has a derivative."""
+    name = getattr(value, "__name__", type(value).__name__)
+    slope = slope if slope is None else checks.function(slope, "slope")
+    own = Activation(name, value, _Joint(value, slope), odd)
     points = torch.tensor([-1.5, -0.5, 0.25, 0.5, 2.0], dtype=torch.float64, device="cpu")
     try:
         found = own.value_and_slope(points)
@@ -255,10 +225,8 @@ def _checked(own: Activation) -> Activation:
     except Exception as error:  # whatever a function may raise
         raise ValueError(
             "an activation needs a function of a tensor that can be differentiated, got "
-            f"{own.name}, and: {error}"
+            f"{name}, and: {error}"
         ) from error
     if not all(fits):
-        raise ValueError(
-            f"an activation needs a function that acts element by element, got {own.name}"
-        )
+        raise ValueError(f"an activation needs a function that acts element by element, got {name}")
     return own

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -185,12 +186,12 @@ class TwoLayerNetwork:
 TanhNetwork = TwoLayerNetwork  # its name while tanh was its only activation
 
 
-def is_two_layer(model: object) -> bool:
+def is_two_layer(model: object) -> TypeGuard[TwoLayerNetwork]:
     """Whether a model is a `TwoLayerNetwork`, and has no `__call__` of its own."""
     return isinstance(model, TwoLayerNetwork) and type(model).__call__ is TwoLayerNetwork.__call__
 
 
-def is_tanh_network(model: object) -> bool:
+def is_tanh_network(model: object) -> TypeGuard[TwoLayerNetwork]:
     """Whether a model computes what a two-layer tanh network does.
 
     What is proved, differentiated or compiled for tanh networks holds for no other.
@@ -208,12 +209,12 @@ def kind_of(model: object) -> str:
 
 def tanh_network(net: object, name: str = "net") -> TwoLayerNetwork:
     """The network, or TypeError unless it computes what a two-layer tanh network does."""
-    if not is_tanh_network(net):
-        raise TypeError(
-            f"{name} needs to be a two-layer tanh network, got {kind_of(net)}; train, "
-            "numerical_rank and local_linear_fit take any model"
-        )
-    return net
+    if is_tanh_network(net):
+        return net
+    raise TypeError(
+        f"{name} needs to be a two-layer tanh network, got {kind_of(net)}; train, numerical_rank "
+        "and local_linear_fit take any model"
+    )
 
 
 def fully_connected(

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import dataclass
 from math import erfc, sqrt
 
 import numpy as np
@@ -107,6 +108,17 @@ def test_a_function_of_ones_own_has_a_slope():
 def test_what_is_no_activation_is_refused(wrong, error, message):
     with pytest.raises(error, match=message):
         activation_of(wrong)
+
+
+def test_what_has_no_hash_may_be_an_activation():
+    @dataclass
+    class Power:
+        by: int
+
+        def __call__(self, u):
+            return u**self.by
+
+    assert torch.equal(activation_of(Power(3)).slope(POINTS), 3 * POINTS**2)
 
 
 def test_what_has_a_slope_takes_no_other():

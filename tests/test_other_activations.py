@@ -25,7 +25,7 @@ from llrnb import (
     tangent_matrix,
     train,
 )
-from llrnb.activations import ACTIVATIONS, TANH, Activation
+from llrnb.activations import ACTIVATIONS, TANH, activation_of
 from llrnb.condensation import condense
 from llrnb.descriptions import (
     describe_network,
@@ -213,7 +213,7 @@ def test_an_activation_of_ones_own_cannot_be_described():
     own = fully_connected(3, 2, activation=torch.erf)
     with pytest.raises(ValueError, match="needs an activation that it can name, .*, got .* erf"):
         describe_network(own)
-    disguised = fully_connected(3, 2, activation=Activation("tanh", torch.erf))
+    disguised = fully_connected(3, 2, activation=replace(activation_of(torch.erf), name="tanh"))
     with pytest.raises(ValueError, match="got one of your own, tanh"):
         describe_network(disguised)
     assert not is_tanh_network(disguised)
