@@ -37,8 +37,10 @@ from llrnb.descriptions import (
 from llrnb.embedding import compare, split, split_kernel, widen
 from llrnb.least_squares import draw_starts, fit
 from llrnb.networks import TanhNetwork, TwoLayerNetwork, is_tanh_network, predict
+from llrnb.rank.certified import enclosed_tangent
 from llrnb.rank.exact import structure
 from llrnb.reduction import reduce
+from llrnb.sweep import train_cell
 from llrnb.targets import draw, generic_target
 from llrnb.training import Adam
 
@@ -262,6 +264,24 @@ def test_mini_batches_integers_single_precision_and_own_activations_are_trained_
     assert torch.allclose(single.params["a"], batched.params["a"], rtol=1e-3, atol=1e-5)
 
 
+def test_a_cell_of_a_sweep_trains_it_on_a_target_of_it():
+    narrow = {"kind": "cnn", "input_shape": 4, "kernel_size": 2, "kernels": 1, "activation": "gelu"}
+    target = {"kind": "generic", "network": narrow, "seed": 3}
+    rows = train_cell(
+        network={**narrow, "kernels": 3}, target=target, samples=8, learning_rates=(0.01, 0.02),
+        trials=1, steps=30, tolerance=0.0, std=0.5, test_samples=5, engine="auto",
+    )  # fmt: skip
+    assert set(rows["multiple"]) == {3}
+    inputs, outputs = draw(target_from(target), 8, seed=0)
+    net = cnn(4, 2, 3, activation="gelu")
+    for row in rows.itertuples():
+        found = by_hand(
+            net, FORMULAS["gelu"], net.init(0.5), inputs, outputs, row.learning_rate, 30
+        )
+        loss = (predict(net, found, inputs) - outputs).square().mean()
+        assert row.train_loss == pytest.approx(float(loss), rel=1e-9)
+
+
 @pytest.mark.parametrize("engine", ["cpu", "cuda"])
 @others
 def test_engines_for_tanh_refuse_it(engine, name):
@@ -278,6 +298,7 @@ def claims_of(net, params):
     return {
         "exact_rank": lambda: exact_rank(net, params),
         "structure": lambda: structure(net, params),
+        "enclosed_tangent": lambda: enclosed_tangent(net, params, INPUTS),
         "certify_rank": lambda: certify_rank(net, params),
         "draw_starts": lambda: draw_starts(net, INPUTS, OUTPUTS, 2),
         "fit": lambda: fit(net, INPUTS, OUTPUTS, {n: v[None] for n, v in params.items()}),
