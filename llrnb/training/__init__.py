@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from llrnb import checks
 from llrnb.models import Model, ModuleModel, from_module, outputs_of
 from llrnb.networks import is_tanh_network
+from llrnb.stacks import Stack
 from llrnb.streams import torch_seeded
 from llrnb.training import batched, cpu, cuda, general, progress
 from llrnb.training.losses import LOSSES, Loss, checked_outputs, fitted_to, loss_of
@@ -127,7 +128,7 @@ def train(
     loss = loss_of(loss)
     model, starts = _started(net, inputs, seeds, std, starts)
     inputs, outputs, own_data, counts = _checked_data(model, inputs, outputs, starts, loss)
-    parameters = sum(value[0].numel() for value in starts.values())
+    parameters = sum(value.numel() for value in starts[0].values())
     checks.room("the history", len(record_at), len(rates), parameters)
     task = Task(
         model, inputs, outputs, own_data, counts, starts, rates, seeds, steps, tolerance, record_at,
@@ -167,8 +168,8 @@ def _engine(name: str, task: Task) -> tuple:
     raise ValueError(f"{refusals[name]}; use engine='auto'")
 
 
-def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]:
-    """The model and every network's initial parameters, stacked."""
+def _started(net, inputs, seeds, std, starts) -> tuple[Model, Stack]:
+    """The model and every network's initial parameters."""
     made = [net]
     if not isinstance(net, Model | torch.nn.Module):
         if not callable(net):
@@ -191,7 +192,7 @@ def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]
         if std is not None:
             raise ValueError(f"training needs starts or std, got both, std {std}")
         checks.shapes(starts, {name: (len(seeds), *s) for name, s in model.shapes.items()})
-        return model, checks.double_params(starts)
+        return model, Stack(checks.double_params(starts))
     if not isinstance(model, ModuleModel) or std is not None:
         started = [model.init(_STD if std is None else std, seed) for seed in seeds]
     elif len(made) == len(seeds):
@@ -201,7 +202,7 @@ def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]
             f"a module has one initialisation, and there are {len(seeds)} seeds: pass a function "
             "that makes the module, or std, or starts"
         )
-    return model, {name: torch.stack([p[name] for p in started]) for name in model.shapes}
+    return model, Stack.of({name: p[name] for name in model.shapes} for p in started)
 
 
 def _made(function: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
@@ -218,7 +219,7 @@ def _checked_data(
 
     Counts are None unless they differ.
     """
-    nets = len(next(iter(starts.values())))
+    nets = starts.nets
     if isinstance(inputs, list | tuple):
         if not isinstance(outputs, list | tuple) or not len(inputs) == len(outputs) == nets:
             raise ValueError(
@@ -231,8 +232,7 @@ def _checked_data(
         inputs, outputs = _checked_set(model, inputs, outputs, nets)
         own_data, counts = inputs.ndim - len(model.input_shape) == 2, ()
         sets = [(inputs[0], outputs[0]) if own_data else (inputs, outputs)]
-    first = {name: value[0] for name, value in starts.items()}
-    made = _first_made(model, first, *sets[0])
+    made = _first_made(model, starts[0], *sets[0])
     for _, y in sets:
         checked_outputs(loss, y, made)
     if not counts:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from llrnb.networks import is_tanh_network
+from llrnb.stacks import Stack
 from llrnb.streams import rng
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import Adam
@@ -81,17 +82,18 @@ def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Trai
         stopped(float(value), int(made), tolerance=task.tolerance, limit=task.steps)
         for value, made in zip(loss, run.done, strict=True)
     )
-    found = {name: value.double().cpu() for name, value in run.params.items()}
+    found = Stack(run.params).to("cpu", torch.float64)
     return Training(found, loss, run.done.cpu(), status, history)
 
 
 def joined(parts: list[Training]) -> Training:
     """The networks of all parts, in order."""
     pasts = [part.history for part in parts]
-    names = parts[0].params
-    past = {name: torch.cat([past.params[name] for past in pasts], dim=1) for name in names}
+    past = {
+        name: torch.cat([past.params[name] for past in pasts], dim=1) for name in pasts[0].params
+    }
     return Training(
-        {name: torch.cat([part.params[name] for part in parts]) for name in names},
+        Stack.joined(part.params for part in parts),
         torch.cat([part.loss for part in parts]),
         torch.cat([part.steps for part in parts]),
         tuple(status for part in parts for status in part.status),

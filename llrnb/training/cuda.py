@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb.networks import TanhNetwork, is_tanh_network
+from llrnb.stacks import Stack
 from llrnb.streams import rng
 from llrnb.training.batched import joined
 from llrnb.training.losses import name_of, squared
@@ -293,7 +294,7 @@ def _descended(run: "_Run", report: Callable[[int], None]) -> Training:
         stopped(float(value), int(steps), tolerance=task.tolerance, limit=task.steps)
         for value, steps in zip(loss, made, strict=True)
     )
-    return Training(run.unpacked(), loss, made, status, history)
+    return Training(Stack(run.unpacked()), loss, made, status, history)
 
 
 class _Kernel:
