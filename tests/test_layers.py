@@ -13,6 +13,7 @@ ROOT = Path(llrnb.__file__).parent
 # Each module may import from the package only what stands here, and `checks`.
 MAY_IMPORT = {
     "checks": set(),
+    "activations": set(),
     "theory": set(),
     "streams": set(),
     "pictures": set(),
