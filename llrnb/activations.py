@@ -7,6 +7,7 @@ it. A further one is an instance in this file and a row of its tests.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import pi, sqrt
 
 import torch
 from torch import Tensor
@@ -121,6 +122,15 @@ def _softplus(u: Tensor) -> Tensor:
     return torch.logaddexp(u, torch.zeros_like(u))  # torch's own is u from 20 on
 
 
+def _normal_share(u: Tensor) -> Tensor:
+    return u * torch.special.ndtr(u)
+
+
+def _gelu(u: Tensor) -> tuple[Tensor, Tensor]:
+    below = torch.special.ndtr(u)
+    return u * below, below + u * (-0.5 * u * u).exp() / sqrt(2 * pi)
+
+
 def _identity(u: Tensor) -> Tensor:
     return u
 
@@ -171,9 +181,16 @@ IDENTITY = Activation(
     odd=True,
     uncovered="neurons are linear, so that they depend on one another",
 )
+GELU = Activation(
+    "gelu",
+    _normal_share,
+    joint=_gelu,
+    odd=False,
+    uncovered="gelu(u) - gelu(-u) is u, so that neurons depend on one another",
+)
 
 ACTIVATIONS = {
-    known.name: known for known in (TANH, RELU, LEAKY_RELU, SIGMOID, SOFTPLUS, SINE, IDENTITY)
+    known.name: known for known in (TANH, RELU, LEAKY_RELU, SIGMOID, GELU, SOFTPLUS, SINE, IDENTITY)
 }
 _TORCHS = {
     torch.tanh: TANH,
@@ -181,6 +198,7 @@ _TORCHS = {
     functional.relu: RELU,
     functional.leaky_relu: LEAKY_RELU,
     torch.sigmoid: SIGMOID,
+    functional.gelu: GELU,
     functional.softplus: SOFTPLUS,
     torch.sin: SINE,
 }

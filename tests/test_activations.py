@@ -1,4 +1,5 @@
 import pickle
+from math import erfc, sqrt
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ TRUTH = {
     "relu": lambda u: np.maximum(u, 0),
     "leaky relu": lambda u: np.maximum(u, 0) + 0.01 * np.minimum(u, 0),
     "sigmoid": lambda u: 1 / (1 + np.exp(-u)),
+    "gelu": np.vectorize(lambda u: u * erfc(-u / sqrt(2)) / 2),
     "softplus": lambda u: np.log1p(np.exp(-abs(u))) + np.maximum(u, 0),
     "sine": np.sin,
     "identity": lambda u: u,
@@ -56,8 +58,9 @@ def test_what_uncovers_them_is_true():
     for name in ("relu", "leaky relu"):
         value, slope = ACTIVATIONS[name].value_and_slope(u)
         assert torch.allclose(value, u * slope)
-    sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
+    sigmoid, softplus, gelu = (ACTIVATIONS[name] for name in ("sigmoid", "softplus", "gelu"))
     assert torch.allclose(sigmoid(u) + sigmoid(-u), torch.ones_like(u))
+    assert torch.allclose(gelu(u) - gelu(-u), u)
     assert torch.allclose(softplus(u) - softplus(-u), u)
     assert torch.allclose(SINE(u + b), np.cos(b) * u.sin() + np.sin(b) * u.cos())
 
