@@ -35,7 +35,7 @@ MAY_IMPORT = {
         *("networks", "least_squares", "condensation", "certificate", "interpolation"),
         *("training", "stacks"),
     },
-    "relu": {"relu", "training", "streams"},
+    "relu": {"relu", "activations", "models", "networks", "training", "streams"},
     "store": {"provenance"},
     "transitions": {"streams"},
     "provenance": set(),

@@ -1,8 +1,9 @@
-"""Gradient descent of many networks at once: one interface, four engines.
+"""Gradient descent of many networks at once: one interface, five engines.
 
 `cpu` is compiled and keeps eight two-layer networks in a core's cache; `cuda` does the same on a
-GPU; `torch` batches them, runs on any device and knows other optimizers and mini-batches; `general`
-trains any model with any loss. They give the same answers up to rounding.
+GPU; `torch` batches them, runs on any device and knows all optimizers and mini-batches; `closed
+form` takes models that know the gradient of their squares, such as ReLU networks; `general` trains
+any model with any loss. They give the same answers up to rounding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +20,9 @@ from llrnb.models import Model, ModuleModel, from_module, outputs_of
 from llrnb.networks import is_tanh_network
 from llrnb.stacks import Stack
 from llrnb.streams import torch_seeded
-from llrnb.training import batched, cpu, cuda, general, progress
-from llrnb.training.losses import LOSSES, Loss, checked_outputs, fitted_to, loss_of
-from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
+from llrnb.training import batched, closed, cpu, cuda, general, progress
+from llrnb.training.losses import LOSSES, Loss, Sum, checked_outputs, fitted_to, loss_of
+from llrnb.training.optimizers import Adam, AdamW, GradientDescent, Optimizer, SignDescent
 from llrnb.training.outcome import History, Status, Training
 from llrnb.training.task import PRECISIONS, Task
 
@@ -29,17 +30,20 @@ __all__ = [
     "LOSSES",
     "PRECISIONS",
     "Adam",
+    "AdamW",
     "GradientDescent",
     "History",
     "Loss",
     "Optimizer",
+    "SignDescent",
     "Status",
+    "Sum",
     "Task",
     "Training",
     "train",
 ]
 
-ENGINES = {engine.NAME: engine for engine in (cpu, cuda, batched, general)}
+ENGINES = {engine.NAME: engine for engine in (cpu, cuda, batched, closed, general)}
 _PLAIN = GradientDescent()
 _STD = 1e-10  # of the paper's networks
 
@@ -83,12 +87,16 @@ def train(
         tolerance: the loss at which a network has converged; None for a loss that has no least
             value to be near.
         std: draws the initial parameters from N(0, std²). By default it is 1e-10 for networks of
-            this package, and a module starts from its own parameters. A function that makes modules
-            is called for each seed, with torch's generator at this seed.
+            this package, but ReLU networks have a law of their own, and a module starts from its
+            own parameters. A function that makes modules is called for each seed, with torch's
+            generator at this seed.
         starts: the initial parameters themselves, by name, each with a leading axis `net`.
         loss: "squared", the squared error, summed over the outputs; "huber"; "cross entropy", of
-            predictions for each kind and an integer; or a function of one of each.
-        engine: "cpu", "cuda", "torch" or "general"; "auto" takes the first of these that can do it.
+            predictions for each kind and an integer; or a function of one of each. Of these the
+            mean over the samples is minimised; their sum is that of "sum of squares" or
+            `Sum(loss)`.
+        engine: "cpu", "cuda", "torch", "closed form" or "general"; "auto" takes the first of these
+            that can do it.
         device: where the other engines run: "cpu", "cuda", "cuda:1", ...
         record_at: steps at which the networks are kept in `history`, each in 0..steps.
         optimizer: what a step makes of a gradient.
@@ -193,7 +201,9 @@ def _started(net, inputs, seeds, std, starts) -> tuple[Model, Stack]:
             raise ValueError(f"training needs starts or std, got both, std {std}")
         checks.shapes(starts, {name: (len(seeds), *s) for name, s in model.shapes.items()})
         return model, Stack(checks.double_params(starts))
-    if not isinstance(model, ModuleModel) or std is not None:
+    if std is None and hasattr(model, "start"):
+        started = [model.start(seed) for seed in seeds]
+    elif not isinstance(model, ModuleModel) or std is not None:
         started = [model.init(_STD if std is None else std, seed) for seed in seeds]
     elif len(made) == len(seeds):
         started = [checks.double_params(one.params) for one in made]

@@ -15,7 +15,6 @@ from llrnb.networks import is_tanh_network
 from llrnb.stacks import Stack
 from llrnb.streams import rng
 from llrnb.training.losses import name_of, squared
-from llrnb.training.optimizers import Adam
 from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
 from llrnb.training.task import Task
 
@@ -126,9 +125,8 @@ class Descents:
         self.rate = torch.as_tensor(task.rates, device=device, dtype=dtype)
         self.done = torch.zeros(len(self.rate), dtype=torch.int64, device=device)
         self.going = torch.ones(len(self.rate), dtype=torch.bool, device=device)
-        slots = 2 if isinstance(task.optimizer, Adam) else int(task.optimizer.momentum > 0)
         self.memory = {
-            name: [torch.zeros_like(value) for _ in range(slots)]
+            name: [torch.zeros_like(value) for _ in range(task.optimizer.slots)]
             for name, value in self.params.items()
         }
 
@@ -155,27 +153,14 @@ class Descents:
         if x is None:
             self._judge(loss)
         self.done.add_(self.going)
+        made = self.done.to(self.rate.dtype)
         for name, value in self.params.items():
             of_net = (-1, *[1] * (value.ndim - 1))
             going = self.going.view(of_net)
-            t = self.done.view(of_net).to(value.dtype)
-            change = self._change(name, gradient[name], t, going)
-            value.sub_(torch.where(going, self.rate.view(of_net) * change, 0.0))
-
-    def _change(self, name: str, slope: Tensor, t: Tensor, going: Tensor) -> Tensor:
-        """What the optimizer makes of a gradient."""
-        by, memory = self.optimizer, self.memory[name]
-        if by.weight_decay:
-            slope = slope + by.weight_decay * self.params[name]
-        if isinstance(by, Adam):
-            m, v = memory
-            m.copy_(torch.where(going, by.beta1 * m + (1 - by.beta1) * slope, m))
-            v.copy_(torch.where(going, by.beta2 * v + (1 - by.beta2) * slope * slope, v))
-            return m / (1 - by.beta1**t) / ((v / (1 - by.beta2**t)).sqrt() + by.epsilon)
-        if memory:
-            memory[0].copy_(torch.where(going, by.momentum * memory[0] + slope, memory[0]))
-            return memory[0]
-        return slope
+            t, rate, memory = made.view(of_net), self.rate.view(of_net), self.memory[name]
+            moved = self.optimizer.step(value, gradient[name], memory, t, rate)
+            for old, new in zip([value, *memory], [moved[0], *moved[1]], strict=True):
+                torch.where(going, new, old, out=old)
 
 
 class Networks(Descents):

@@ -240,6 +240,8 @@ def refuses(task: Task) -> str | None:
         return f"the cuda engine needs a TanhNetwork, got a {type(task.model).__name__}"
     if task.loss is not squared:
         return f"the cuda engine needs the squared loss, got {name_of(task.loss)}"
+    if type(task.optimizer) not in (GradientDescent, Adam):
+        return f"the cuda engine needs GradientDescent or Adam, got {task.optimizer!r}"
     if layout_of(task.model, averages(task.optimizer), task.dtype.itemsize) is None:
         return (
             "the cuda engine needs a network that fits into a GPU's registers, got "
