@@ -59,6 +59,7 @@ class Stack(Mapping[str, Tensor]):
         Raises:
             ValueError: no networks, or parameters of other names or shapes.
         """
+        networks = networks if isinstance(networks, Iterable) else [networks]
         networks = [checks.mapping(params, "each of the networks") for params in networks]
         if not networks:
             raise ValueError("a stack needs at least 1 network, got none")

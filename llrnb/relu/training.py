@@ -30,6 +30,7 @@ from llrnb.training.optimizers import AdamW, Optimizer, SignDescent
 __all__ = [
     "AdamW",
     "ReluNetwork",
+    "ReluTraining",
     "SignDescent",
     "initial_relu",
     "loss_gradient",
@@ -118,7 +119,7 @@ class ReluNetwork:
     ) -> Float[Tensor, " sample"]:
         """The outputs at many inputs."""
         checks.shapes(params, self.shapes)
-        inputs = inputs.to(params["W"])
+        inputs = checks.tensor(inputs, "inputs").to(params["W"])
         if inputs.ndim != 2 or inputs.shape[1] != self.input_dim:
             raise ValueError(
                 f"the network needs inputs of shape (sample, {self.input_dim}), "
