@@ -2,7 +2,7 @@
 
 Such a model has a method `squares(params, inputs, outputs)`: of params (net, ...), inputs
 (net, sample, ...) and outputs (net, sample, ...), the gradient of every network's sum of squared
-errors, by name, and that sum (net). On a GPU it needs to be a fixed sequence of operations.
+errors, by name, and that sum (net).
 """
 
 from collections.abc import Callable
@@ -45,6 +45,8 @@ def descend(task: Task, report: Callable[[int], None]) -> Training:
 
 class Squares(Descents):
     """Networks whose model knows the gradient of their squares; each has data of its own."""
+
+    captured = False  # which was not tried on a GPU
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
