@@ -1,9 +1,10 @@
 """The parameters of many networks of one kind: one of them, some of them, a file and back."""
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 from uuid import uuid4
 
 import numpy as np
@@ -83,9 +84,11 @@ class Stack(Mapping[str, Tensor]):
         """The parameters of one network after the other."""
         return (self[net] for net in range(self.nets))
 
-    def to(self, *where: str | torch.device | torch.dtype) -> "Stack":
+    def to(
+        self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> "Stack":
         """On another device, or in another precision."""
-        return Stack({name: value.to(*where) for name, value in self.params.items()})
+        return Stack({name: value.to(device, dtype) for name, value in self.params.items()})
 
     def save(self, path: str | Path) -> None:
         """Write a file of NumPy's arrays (`.npz`) that `load` reads; it is never a part of one.
@@ -130,7 +133,16 @@ class Stack(Mapping[str, Tensor]):
                 f"{path} needs to be a whole file of a stack, got: {error}"
             ) from error
 
-    def __getitem__(self, key: object) -> "Tensor | dict[str, Tensor] | Stack":
+    @overload
+    def __getitem__(self, key: str) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, key: int | np.integer) -> dict[str, Tensor]: ...
+
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | np.ndarray | Tensor) -> "Stack": ...
+
+    def __getitem__(self, key):
         if isinstance(key, str):
             return self.params[key]
         if not isinstance(key, slice):

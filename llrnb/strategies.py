@@ -252,8 +252,8 @@ def _penalised(
     attempts = []
     for i in range(count):
         best = i + count * int(loss[i::count].argmin())
-        cost, value = steps * len(strengths), float(loss[best])
-        attempt = Attempt(net, params[best], value, "step limit", len(strengths), cost)
+        cost, lowest = steps * len(strengths), float(loss[best])
+        attempt = Attempt(net, params[best], lowest, "step limit", len(strengths), cost)
         attempts.append(attempt)
     return attempts
 

@@ -74,12 +74,12 @@ def test_each_network_and_back_is_the_same_stack():
     assert len(each) == 5
     assert_same(Stack.of(each), stack)
     assert_same(Stack.joined([stack[:2], stack[2:]]), stack)
-    assert_same(stack.to(torch.float32)[1], {name: v[1].float() for name, v in stack.items()})
+    assert_same(stack.to(dtype=torch.float32)[1], {name: v[1].float() for name, v in stack.items()})
 
 
 @pytest.mark.parametrize("precision", [torch.float64, torch.float32])
 def test_a_file_gives_back_what_it_was_given(tmp_path, precision):
-    stack = Stack({**params(), "..": torch.zeros(5, 0, dtype=torch.float64)}).to(precision)
+    stack = Stack({**params(), "..": torch.zeros(5, 0, dtype=torch.float64)}).to(dtype=precision)
     stack.save(tmp_path / "a stack.npz")
     assert_same(Stack.load(tmp_path / "a stack.npz"), stack)
     assert [path.name for path in tmp_path.iterdir()] == ["a stack.npz"]
@@ -99,7 +99,7 @@ def test_a_file_is_never_overwritten_and_a_failed_one_leaves_nothing(tmp_path, m
         Stack(params()).save(tmp_path / "other.npz")
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ValueError, match="needs parameters in .*bfloat16"):
-        Stack(params()).to(torch.bfloat16).save(tmp_path / "other.npz")
+        Stack(params()).to(dtype=torch.bfloat16).save(tmp_path / "other.npz")
 
 
 def with_pickle(path):
@@ -165,12 +165,18 @@ def test_bad_input_is_named(name):
 
 def test_a_trained_network_goes_into_a_rank_and_the_fits_into_a_training():
     net, data = cnn(5, 3, 1), draw(paper_target(), 8)
-    run = train(net, *data, learning_rates=[0.1, 0.2], steps=50, std=1.0, record_at=[0, 50])
+    options = {"engine": "torch", "std": 1.0, "record_at": [0, 50]}
+    run = train(net, *data, learning_rates=[0.1, 0.2], steps=50, **options)
     assert numerical_rank(net, run.params[1]).rank == 7
     assert_same(run.history.at(1), run.params)
     fits = fit(net, *data, draw_starts(net, *data, 20))
     again = train(
-        net, *data, learning_rates=[0.1] * 2, steps=1, starts=fits.params[[fits.first] * 2]
+        net,
+        *data,
+        learning_rates=[0.1] * 2,
+        steps=1,
+        engine="torch",
+        starts=fits.params[[fits.first] * 2],
     )
     assert [str(status) for status in again.status] == ["converged"] * 2
     over = torch.vmap(torch.vmap(fully_connected(5, 2), (None, 0)), (0, None))

@@ -7,6 +7,7 @@ errors, by name, and that sum (net).
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,14 +51,15 @@ class Squares(Descents):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self.squares, self.sum = task.model.squares, isinstance(task.loss, Sum)
+        model: Any = task.model
+        self.squares, self.sum = model.squares, isinstance(task.loss, Sum)
         self.x, self.y = (
             part.expand(task.nets, *part.shape[1:]).to(task.dtype).contiguous()
             for part in (self.x, self.y)
         )
 
     def gradient(self, x: Tensor | None, y: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        x, y = (self.x, self.y) if x is None else (x, y)
+        x, y = (self.x, self.y) if x is None or y is None else (x, y)
         gradient, loss = self.squares(self.params, x, y)
         if self.sum:
             return gradient, loss
