@@ -28,7 +28,8 @@ from llrnb.rank import (
     series_rank,
     tangent_matrix,
 )
-from llrnb.relu import isometry, plant, pose, recover
+from llrnb.relu import ReluNetwork, isometry, plant, pose, recover
+from llrnb.stacks import Stack
 from llrnb.training import Status, Training, train
 
 __version__ = "0.1.0"
@@ -40,6 +41,8 @@ __all__ = [
     "MatrixProduct",
     "Model",
     "Outcome",
+    "ReluNetwork",
+    "Stack",
     "Status",
     "TanhNetwork",
     "Training",

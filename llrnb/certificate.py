@@ -487,7 +487,7 @@ class _Task:
         where = (self.inputs + self.inputs.flip(0)) / 2
         found = [predict(self.net, self.params, where)]
         for start in (i for i, stop in enumerate(fits.status) if stop is Stop.CONVERGED):
-            params = {name: value[start] for name, value in fits.params.items()}
+            params = fits.params[start]
             values = predict(self.net, params, where)
             new = all((values - other).norm() > _APART * other.norm() for other in found)
             if new and replace(self, params=params, inputs=x, outputs=y).is_zero():

@@ -16,6 +16,7 @@ from llrnb.activations import activation_of
 from llrnb.checks import double_params
 from llrnb.least_squares import Fits, fit
 from llrnb.networks import Params, TanhNetwork, is_two_layer, kind_of
+from llrnb.stacks import Stack
 
 Kernels = tuple[Float[Tensor, "kernel entry"], Float[Tensor, "kernel output"]]
 
@@ -95,7 +96,7 @@ def polish(
     Raises:
         As `fit`.
     """
-    start = {name: value[None] for name, value in double_params(params).items()}
+    start = Stack.of([double_params(params)])
     return fit(net, inputs, outputs, start, bound=bound, evaluations=1000)
 
 

@@ -16,7 +16,7 @@ from llrnb import checks
 from llrnb.activations import ACTIVATIONS, TANH, activation_of
 from llrnb.networks import TwoLayerNetwork, cnn, fully_connected, is_two_layer, kind_of
 from llrnb.targets import Target, generic_target, paper_target
-from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
+from llrnb.training.optimizers import Adam, AdamW, GradientDescent, Optimizer, SignDescent
 
 
 def network_from(description: Mapping) -> TwoLayerNetwork:
@@ -129,8 +129,8 @@ def describe_target(target: Target) -> dict:
 def optimizer_from(description: Mapping) -> Optimizer:
     """The optimizer that a description names.
 
-    Its `kind` is "gradient descent" or "adam", next to the fields of that class in
-    `llrnb.training.optimizers`.
+    Its `kind` is "gradient descent", "adam", "adamw" or "sign descent", next to the fields of that
+    class in `llrnb.training.optimizers`.
 
     Raises:
         ValueError: another kind, fields that it does not have, or impossible values.
@@ -147,7 +147,12 @@ def describe_optimizer(optimizer: Optimizer) -> dict:
     return {"kind": kind, **asdict(optimizer)}
 
 
-_OPTIMIZERS = {"gradient descent": GradientDescent, "adam": Adam}
+_OPTIMIZERS = {
+    "gradient descent": GradientDescent,
+    "adam": Adam,
+    "adamw": AdamW,
+    "sign descent": SignDescent,
+}
 
 
 def _made(kinds: Mapping, what: str, description: Mapping):

@@ -24,6 +24,7 @@ from llrnb.embedding import widen
 from llrnb.least_squares import Fits, Stop, checked_data, fit, stream, units
 from llrnb.networks import Params, TanhNetwork, predict
 from llrnb.rank import exact_rank
+from llrnb.stacks import Stack
 
 __all__ = ["Interpolation", "Outcome", "narrowest_interpolator"]
 
@@ -180,31 +181,33 @@ class _Climb:
             left = self.budget - self.spent
             limit = min(_EVALUATIONS, left)
             count = min(_ROUND, due, left // limit)
-            starts = {name: value[:count] for name, value in next(source).items()}
+            starts = next(source)[:count]
             due -= count
             if self.reach(narrow, starts, limit):
                 return True
         self.exhausted |= due > 0
         return False
 
-    def reach(self, narrow: TanhNetwork, starts: Params, limit: int) -> bool:
+    def reach(self, narrow: TanhNetwork, starts: Stack, limit: int) -> bool:
         """Whether one of these starts fits; one that is near, but not to delta, is passed over."""
-        while len(starts["w"]):
+        while starts.nets:
             fits = fit(
                 narrow, self.inputs, self.outputs, starts, evaluations=limit, until_first=True,
                 tolerance=tolerance_of(self.precision),
             )  # fmt: skip
-            tried = len(starts["w"]) if fits.first is None else fits.first + 1
+            tried = starts.nets if fits.first is None else fits.first + 1
             self.used += tried
             self.spent += int(fits.evaluations.sum())
             self._keep_best(narrow, fits)
             if fits.first is not None:
-                near = {name: value[fits.first] for name, value in fits.params.items()}
-                near = settle(narrow, near, self.inputs, self.outputs, precision=self.precision)
+                near = settle(
+                    narrow, fits.params[fits.first], self.inputs, self.outputs,
+                    precision=self.precision,
+                )  # fmt: skip
                 if self.fits(narrow, near):
                     self.narrow, self.params = narrow, near
                     return True
-            starts = {name: value[tried:] for name, value in starts.items()}
+            starts = starts[tried:]
         return False
 
     def _keep_best(self, narrow: TanhNetwork, fits: Fits) -> None:
@@ -213,4 +216,4 @@ class _Climb:
         best = int(loss.argmin())
         if loss[best] < self.loss:
             self.loss, self.narrow = float(loss[best]), narrow
-            self.params = {name: value[best].clone() for name, value in fits.params.items()}
+            self.params = fits.params[best]

@@ -29,7 +29,9 @@ class Model(Protocol):
         shapes: of every parameter.
 
     A model whose outputs are faster to compute for many inputs at once, or that knows them only so,
-    has a method `outputs(params, inputs)` besides.
+    has a method `outputs(params, inputs)` besides; one with initial parameters of its own,
+    `start(seed)`; one that knows the gradient of its squared error, `squares`
+    (`llrnb.training.closed`).
     """
 
     @property
@@ -80,12 +82,7 @@ class ModuleModel:
 
     def init(self, std: float, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the shapes and the seed."""
-        std, seed = checks.real(std, "std", least=0), checks.seed(seed)
-        stream = rng("module initial params", shapes=tuple(self.shapes.values()), seed=seed)
-        return {
-            name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
-            for name, shape in self.shapes.items()
-        }
+        return normal_params(self.shapes, std, seed)
 
     def computes_like(self, other: "ModuleModel") -> bool:
         """Whether another one has parameters of the same shapes, and all else is the same."""
@@ -145,6 +142,18 @@ def from_module(module: torch.nn.Module, input_shape: tuple[int, ...]) -> Module
             f"{sum(sizes)}"
         )
     return ModuleModel(own.to("cpu", torch.float64).eval(), shape, params)
+
+
+def normal_params(
+    shapes: Mapping[str, tuple[int, ...]], std: float, seed: int = 0
+) -> dict[str, Float[Tensor, "..."]]:
+    """Parameters from N(0, std²), from a stream keyed by their shapes and the seed."""
+    std, seed = checks.real(std, "std", least=0), checks.seed(seed)
+    stream = rng("module initial params", shapes=tuple(shapes.values()), seed=seed)
+    return {
+        name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
+        for name, shape in shapes.items()
+    }
 
 
 def as_model(

@@ -18,6 +18,7 @@ from llrnb.condensation import condense, polish
 from llrnb.interpolation import narrowest_interpolator
 from llrnb.least_squares import BOUND, draw_starts, fit
 from llrnb.networks import Params, TanhNetwork, predict, tanh_network
+from llrnb.stacks import Stack
 from llrnb.training import train
 
 RATES = (0.05, 0.15, 0.5)  # of gradient descent
@@ -80,10 +81,9 @@ def least_squares_fit(
         bounded = torch.tensor([stop != "unbounded" for stop in fits.status], device="cpu")
         best = int(torch.where(bounded, fits.loss, inf).argmin())
         used = starts if fits.first is None else fits.first + 1
-        params = {name: value[best] for name, value in fits.params.items()}
         cost = int(fits.evaluations.sum())
         loss = float(fits.loss[best])
-        attempts.append(Attempt(net, params, loss, str(fits.status[best]), used, cost))
+        attempts.append(Attempt(net, fits.params[best], loss, str(fits.status[best]), used, cost))
     return attempts
 
 
@@ -103,10 +103,11 @@ def gradient_descent(
     attempts = []
     for i in range(count):
         best = i + count * int(loss[i::count].argmin())
-        params = {name: value[best] for name, value in result.params.items()}
         status = str(result.status[best])
         cost = int(steps_taken[i])
-        attempts.append(Attempt(net, params, float(loss[best]), status, len(RATES), cost))
+        attempts.append(
+            Attempt(net, result.params[best], float(loss[best]), status, len(RATES), cost)
+        )
     return attempts
 
 
@@ -170,7 +171,7 @@ def condense_and_polish(
             }
             fits = polish(narrow, start, x, y, bound=BOUND)
             cost += int(fits.evaluations[0])
-            found = settle(narrow, {name: value[0] for name, value in fits.params.items()}, x, y)
+            found = settle(narrow, fits.params[0], x, y)
             loss = float((predict(narrow, found, x) - y).square().mean())
             fitted = misfit(narrow, found, x, y) <= 1
             if fitted or loss < best.loss:
@@ -227,11 +228,9 @@ def _penalised(
 ) -> list[Attempt]:  # fmt: skip
     """Adam at every strength on all data sets at once; the penalty is left out after half."""
     count = len(seeds)
-    started = [net.init(std, seed) for seed in seeds]
-    params = {
-        name: torch.stack([one[name] for one in started] * len(strengths)).requires_grad_()
-        for name in net.shapes
-    }
+    params = Stack.of([net.init(std, seed) for seed in seeds] * len(strengths))
+    for value in params.values():
+        value.requires_grad_()
     x = inputs[..., net.windows].repeat(len(strengths), 1, 1, 1)
     y = outputs.repeat(len(strengths), 1)
     strength = torch.tensor(strengths, dtype=torch.float64, device="cpu").repeat_interleave(count)
@@ -248,14 +247,13 @@ def _penalised(
         loss.sum().backward()
         optimizer.step()
         decay.step()
-    params = {name: value.detach() for name, value in params.items()}
+    params = Stack({name: value.detach() for name, value in params.items()})
     loss = (_outputs(params, _hidden(net, params, x)) - y).square().mean(dim=1)
     attempts = []
     for i in range(count):
         best = i + count * int(loss[i::count].argmin())
-        found = {name: value[best] for name, value in params.items()}
-        cost = steps * len(strengths)
-        attempt = Attempt(net, found, float(loss[best]), "step limit", len(strengths), cost)
+        cost, lowest = steps * len(strengths), float(loss[best])
+        attempt = Attempt(net, params[best], lowest, "step limit", len(strengths), cost)
         attempts.append(attempt)
     return attempts
 

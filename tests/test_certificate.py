@@ -283,7 +283,7 @@ def test_wrong_zeros_at_as_many_samples_as_parameters_are_refuted_by_one_more():
     fits = fit(CNN, x[:7], y[:7], starts)
     outcomes = set()
     for start in (k for k, stop in enumerate(fits.status) if stop is Stop.CONVERGED):
-        params = settle(CNN, {name: v[start] for name, v in fits.params.items()}, x, y)
+        params = settle(CNN, fits.params[start], x, y)
         right = bool((predict(CNN, params, x) - y).abs().max() < 1e-9)
         outcome = certify(CNN, params, x, y).outcome
         outcomes.add((right, outcome == Outcome.AGREES))

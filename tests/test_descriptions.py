@@ -60,7 +60,11 @@ def test_short_descriptions_name_the_functions_of_the_package():
             "widht",
         ),
         (target_from, {"kind": "paper", "seed": 3}, "seed"),
-        (optimizer_from, {"kind": "sgd"}, "one of gradient descent, adam, got 'sgd'"),
+        (
+            optimizer_from,
+            {"kind": "sgd"},
+            "one of gradient descent, adam, adamw, sign descent, got 'sgd'",
+        ),
         (optimizer_from, {"kind": "adam", "momentum": 0.9}, "momentum"),
         (target_from, {"kind": "params", "network": describe_network(NETS[0])}, "params"),
     ],

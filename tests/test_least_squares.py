@@ -25,10 +25,6 @@ def noisy(net, samples, noise=0.3, seed=0):
     return inputs, outputs + noise * torch.from_numpy(np.random.default_rng(0).normal(size=samples))
 
 
-def one_of(params, start):
-    return {name: value[start] for name, value in params.items()}
-
-
 def flat(params):
     return torch.cat([value.flatten() for value in params.values()])
 
@@ -54,7 +50,7 @@ def test_a_gauss_newton_step_is_that_of_the_tangent_matrix(net):
     starts = draw_starts(net, inputs, outputs, 3, seed=2)
     after = fit(net, inputs, outputs, starts, evaluations=2, bound=np.inf)
     for k in range(3):
-        start = one_of(starts, k)
+        start = starts[k]
         tangent = tangent_matrix(net, start, inputs)
         error = predict(net, start, inputs) - outputs
         normal = tangent.mT @ tangent
@@ -75,7 +71,7 @@ def test_the_least_residual_near_a_target_is_scipys(net):
     starts = {name: truth[name] + 0.1 * value for name, value in near.items()}
     fits = fit(net, inputs, outputs, starts)
     for k in range(5):
-        theirs = by_scipy(net, inputs, outputs, one_of(starts, k))
+        theirs = by_scipy(net, inputs, outputs, starts[k])
         assert float(fits.loss[k]) == pytest.approx(2 * theirs.cost / len(inputs), rel=1e-6)
 
 
@@ -84,7 +80,7 @@ def test_scipy_finds_zeros_where_we_do(net):
     data = draw(paper_target(), net.parameter_count + 1)
     starts = draw_starts(net, *data, 300)
     found = fit(net, *data, starts)
-    zero = one_of(found.params, found.first)
+    zero = found.params[found.first]
     polished = by_scipy(net, *data, {name: value + 1e-6 for name, value in zero.items()})
     assert polished.cost < 1e-20
     assert torch.allclose(torch.from_numpy(polished.x), flat(zero), atol=1e-8)
@@ -121,7 +117,7 @@ def test_starts_do_not_depend_on_each_other_or_on_threads():
         alone = fit(net, *data, starts)
     finally:
         torch.set_num_threads(threads)
-    few = fit(net, *data, {name: value[30:33] for name, value in starts.items()})
+    few = fit(net, *data, starts[30:33])
     for name in starts:
         assert torch.equal(together.params[name], alone.params[name])
         assert torch.equal(together.params[name][30:33], few.params[name])

@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from llrnb.rank import numerical_rank, tangent_matrix
+
 # `from` would offer its `test_distance` to pytest as a test.
 from llrnb.relu import training as relu
 from llrnb.relu.training import (
     AdamW,
+    ReluNetwork,
     SignDescent,
     initial_relu,
     loss_gradient,
@@ -18,7 +21,8 @@ from llrnb.relu.training import (
     train_relu,
     weight_distance,
 )
-from llrnb.training import GradientDescent
+from llrnb.streams import rng
+from llrnb.training import Adam, GradientDescent, Sum, closed, losses, train
 
 ACTIVATIONS = {
     "relu": functional.relu,
@@ -41,6 +45,7 @@ OPTIMIZERS = {
         torch.optim.AdamW,
         {"betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.3},
     ),
+    "Adam": (Adam(weight_decay=0.1), torch.optim.Adam, {"weight_decay": 0.1}),
 }
 
 
@@ -63,19 +68,30 @@ def one_network(network, params, inputs, activation):
 
 
 def plain_loop(
-    network, inputs, outputs, optimizer, options, *, seed, steps, anew=False, activation="relu"
+    network,
+    inputs,
+    outputs,
+    optimizer,
+    options,
+    *,
+    seed,
+    steps,
+    anew=False,
+    batches=None,
+    mean=False,
 ):
     """One network, autograd and an optimizer of torch.optim, made once or anew at each step."""
     params = initial_relu(network, inputs.shape[1], len(inputs) + 1, seed=seed)
     for value in params.values():
         value.requires_grad_()
     descent = None
-    for _ in range(steps):
+    for step in range(steps):
+        at = slice(None) if batches is None else batches[step]
         if anew or descent is None:
             descent = optimizer(params.values(), lr=0.01, **options)
         descent.zero_grad()
-        loss = (one_network(network, params, inputs, activation) - outputs).square().sum()
-        loss.backward()
+        squares = (one_network(network, params, inputs[at], "relu") - outputs[at]).square()
+        (squares.mean() if mean else squares.sum()).backward()
         descent.step()
     return {name: value.detach() for name, value in params.items()}
 
@@ -163,9 +179,107 @@ def test_sign_descent_is_adamw_created_anew_at_each_step(network):
         assert_same_networks(run, expected, i)
 
 
+@pytest.mark.parametrize("engine", ["closed form", "general"])
+@pytest.mark.parametrize("network", relu.NETWORKS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_relu_network_is_a_model_that_is_trained_like_others(name, network, engine):
+    ours, theirs, options = OPTIMIZERS[name]
+    inputs, outputs = data(samples=7)
+    inputs, seeds, steps = inputs / 3, [3, 4, 5], 30
+    net = ReluNetwork(network, 4, width=8)
+    run = train(
+        net, inputs, outputs, learning_rates=[0.02] * 3, seeds=seeds, steps=steps, optimizer=ours,
+        engine=engine, tolerance=None, record_at=[0],
+    )  # fmt: skip
+    assert run.engine == engine and run.model == net
+    for i, seed in enumerate(seeds):
+        start = run.history.at(0)[i]
+        assert all(torch.equal(start[key], v) for key, v in net.start(seed).items())
+        expected = plain_loop(
+            network, inputs[i], outputs[i], lambda p, lr, **o: theirs(p, lr=0.02, **o), options,
+            seed=seed, steps=steps, mean=True,
+        )  # fmt: skip
+        assert_same_networks(run, expected, i)
+        off = one_network(network, expected, inputs[i], "relu") - outputs[i]
+        assert torch.allclose(run.loss[i], off.square().mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["closed form", "general"])
+@pytest.mark.parametrize("network", relu.NETWORKS)
+def test_mini_batches_of_a_relu_network_have_norms_of_their_own(network, engine):
+    inputs, outputs = data(nets=1, samples=10)
+    run = train(
+        ReluNetwork(network, 4, width=11), inputs[0], outputs[0], learning_rates=[0.01] * 2,
+        seeds=[3, 8], steps=25, batch_size=4, loss="sum of squares", engine=engine,
+    )  # fmt: skip
+    for i, seed in enumerate([3, 8]):
+        stream = rng("mini-batch orders", batch_size=4, seed=seed)
+        orders = [stream.permutation(10) for _ in range(25)]
+        batches = [part for order in orders for part in (order[:4], order[4:8], order[8:])]
+        expected = plain_loop(
+            network, inputs[0], outputs[0], torch.optim.SGD, {}, seed=seed, steps=25,
+            batches=batches,
+        )  # fmt: skip
+        assert_same_networks(run, expected, i)
+
+
+@pytest.mark.parametrize("network", relu.NETWORKS)
+def test_dead_neurons_stay_where_they_are_in_every_engine(network):
+    inputs, outputs = data(nets=1)
+    start = stacked(network, 4, 3, seeds=[0])
+    start["W"][0, :, 0] = -1.0
+    runs = [
+        train(
+            ReluNetwork(network, 4, 3), inputs[0].abs(), outputs[0], learning_rates=[0.01],
+            starts=start, steps=5, engine=engine,
+        )
+        for engine in ("closed form", "general")
+    ]  # fmt: skip
+    for name in start:
+        assert torch.allclose(runs[0].params[name], runs[1].params[name], atol=1e-12)
+    assert (runs[1].params["W"][0, :, 0] == -1.0).all()
+
+
+def test_a_sum_is_the_number_of_samples_times_the_mean():
+    inputs, outputs = data()
+    net, options = ReluNetwork("skip", 4, 5), {"seeds": [0, 1, 2], "steps": 20, "tolerance": None}
+    for name, loss in {"sum of squares": losses.squared, Sum(losses.huber): losses.huber}.items():
+        whole = train(net, inputs, outputs, learning_rates=[0.01] * 3, loss=name, **options)
+        mean = train(net, inputs, outputs, learning_rates=[0.09] * 3, loss=loss, **options)
+        assert whole.engine == mean.engine
+        assert torch.allclose(whole.loss, 9 * mean.loss, rtol=1e-10)
+        assert torch.allclose(whole.params["W"], mean.params["W"], atol=1e-12)
+    assert whole.engine == "general" and "one of your own" in whole.passed_over[-1]
+
+
+def test_a_relu_network_has_a_rank_and_a_normalised_one_says_why_it_has_none():
+    net = ReluNetwork("plain", 3, 2)
+    params = {name: value.double() for name, value in net.init(1.0, seed=2).items()}
+    assert numerical_rank(net, params).rank == net.parameter_count - 2  # a scale for each neuron
+    off = ReluNetwork("normalised", 3, 2)
+    for call in (numerical_rank, tangent_matrix):
+        with pytest.raises(ValueError, match="a normalised network needs many inputs at once"):
+            call(off, off.start(), torch.ones(4, 3, dtype=torch.float64))
+    inputs = data(nets=1, dim=3)[0][0]
+    together = off.outputs(off.start(), inputs)
+    assert torch.allclose(together, one_network("normalised", off.start(), inputs, "relu"))
+    with pytest.raises(ValueError, match=r"needs inputs of shape \(sample, 3\), got \(9, 4\)"):
+        off.outputs(off.start(), data()[0][0])
+
+
+def test_an_activation_of_ones_own_trains_a_relu_network():
+    inputs, outputs = data()
+    run, known = (
+        train_relu("skip", inputs, outputs, seeds=range(3), steps=20, activation=activation)
+        for activation in (lambda u: u * torch.special.ndtr(u), "gelu")
+    )
+    assert torch.allclose(run.loss, known.loss, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("network", "activation"), CASES)
 def test_a_network_does_not_depend_on_the_others_in_the_call(network, activation, monkeypatch):
-    monkeypatch.setattr(relu, "_TOGETHER", 3 * 9 * 10)  # three at a time, then two
+    of_each = sum(value.numel() for value in initial_relu(network, 4, 10).values()) * 9 // 4
+    monkeypatch.setattr(closed, "_TOGETHER", 3 * of_each)  # three at a time, then two
     inputs, outputs = data(nets=5)
     options = {"steps": 40, "activation": activation}
     run = train_relu(network, inputs, outputs, seeds=range(5), **options)
@@ -235,7 +349,8 @@ def test_a_network_that_diverges_is_an_outcome():
     run = train_relu(
         "plain", inputs, outputs, seeds=range(3), learning_rate=10.0, optimizer=GradientDescent()
     )
-    assert not run.loss.isfinite().any()
+    assert [str(status) for status in run.status] == ["diverged"] * 3
+    assert not (run.loss < 1e100).any() and (run.steps < 400).all()
 
 
 def test_single_precision_is_close_and_its_result_is_double():
@@ -317,10 +432,10 @@ BAD = {
     "an unknown device": ({"device": "abacus"}, "device needs .*got 'abacus'"),
     "no width": ({"width": 0}, "width needs an integer of at least 1, got 0"),
     "no seeds": ({"seeds": []}, "seeds needs a list of at least 1"),
-    "too few seeds": ({"seeds": [1]}, r"\(1, sample, input\), for 1 seeds, got \(3, 9, 4\)"),
+    "too few seeds": ({"seeds": [1]}, "needs inputs of 1 networks, got those of 3"),
     "one sample": ({"inputs": torch.zeros(4)}, r"inputs of shape .*got \(4,\)"),
     "no inputs": ({"inputs": torch.zeros(9, 0)}, r"inputs of shape .*got \(9, 0\)"),
-    "other outputs": ({"outputs": torch.zeros(8)}, r"outputs of shape \(9,\) .*got \(8,\)"),
+    "other outputs": ({"outputs": torch.zeros(8)}, r"outputs of shape \(3, 9\), got \(3, 8\)"),
     "NaN inputs": ({"inputs": poisoned(data()[0])}, "inputs needs finite numbers, got 1 NaN"),
     "NaN outputs": ({"outputs": poisoned(data()[1])}, "outputs needs finite numbers, got 1 NaN"),
     "no step": ({"steps": 0}, "steps needs an integer of at least 1, got 0"),

@@ -75,7 +75,7 @@ def test_a_descent_row_is_its_rate_of_lowest_train_loss():
         seeds=[1] * 3, steps=300, std=1e-10,
     )  # fmt: skip
     best = int(result.loss.argmin())
-    params = {name: value[best] for name, value in result.params.items()}
+    params = result.params[best]
     inputs, truth = draw_test(paper_target())
     error = (predict(cnn(5, 3, 3), params, inputs) - truth).square().mean()
     assert row["train_loss"] == pytest.approx(float(result.loss[best]))

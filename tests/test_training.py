@@ -52,7 +52,7 @@ def test_engines_and_the_plain_loop_agree(net):
             net, *data[i], learning_rate=rates[i], seed=seeds[i], steps=200, std=0.5
         )
         for run in runs.values():
-            assert distance({name: value[i] for name, value in run.params.items()}, plain) < 1e-9
+            assert distance(run.params[i], plain) < 1e-9
             assert run.steps[i] == 200 and run.status[i] is Status.STEP_LIMIT
 
 
@@ -214,7 +214,7 @@ def test_the_loss_belongs_to_the_params(engine):
     inputs, outputs = draw(paper_target(), 20)
     run = small_run(engine=engine)
     for i in range(11):
-        params = {name: value[i] for name, value in run.params.items()}
+        params = run.params[i]
         errors = torch.stack([net(params, x) for x in inputs]) - outputs
         assert float(run.loss[i]) == pytest.approx(float(errors.square().mean()), rel=1e-10)
 

@@ -317,7 +317,11 @@ class Noisy(nn.Module):
         (Residual(), {"outputs": torch.randn(9)}, r"outputs of shape \(9, 3\), got \(9,\)"),
         (Residual(), {"outputs": torch.randn(8, 3)}, r"outputs of shape \(9,\), got \(8, 3\)"),
         (Residual(), {"loss": "cross entropy"}, "cross entropy needs predictions of shape"),
-        (Residual(), {"loss": "cross"}, "loss needs one of squared, huber, cross entropy"),
+        (
+            Residual(),
+            {"loss": "cross"},
+            "loss needs one of squared, sum of squares, huber, cross entropy",
+        ),
         (Residual(), {"starts": {"w": torch.ones(1)}}, "needs params of shapes"),
         (Residual(), {"starts": {}, "std": 1.0}, "starts or std, got both"),
         (nn.Tanh(), {}, "at least 1 parameter"),

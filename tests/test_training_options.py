@@ -8,7 +8,22 @@ from llrnb import train
 from llrnb.networks import predict
 from llrnb.streams import rng
 from llrnb.targets import draw, generic_target
-from llrnb.training import Adam, GradientDescent, progress
+from llrnb.training import Adam, AdamW, GradientDescent, Optimizer, SignDescent, progress
+
+
+class AdamWAnew:
+    """AdamW of torch without a memory."""
+
+    def __init__(self, params, **options):
+        self.params, self.options = list(params), options
+
+    def zero_grad(self):
+        for value in self.params:
+            value.grad = None
+
+    def step(self):
+        torch.optim.AdamW(self.params, **self.options).step()
+
 
 OPTIMIZERS = {
     "momentum": (GradientDescent(momentum=0.9), torch.optim.SGD, {"momentum": 0.9}),
@@ -24,6 +39,12 @@ OPTIMIZERS = {
         torch.optim.Adam,
         {"betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.05},
     ),
+    "AdamW": (
+        AdamW(0.8, 0.99, 1e-6, 0.3),
+        torch.optim.AdamW,
+        {"betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.3},
+    ),
+    "sign descent": (SignDescent(0.5, 0.1), AdamWAnew, {"eps": 0.5, "weight_decay": 0.1}),
 }
 
 
@@ -45,14 +66,16 @@ def assert_close(run, expected, i):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("net", ["cnn", "cnn without sharing"])
-def test_an_optimizer_is_that_of_torch(name, net):
+@pytest.mark.parametrize(
+    ("net", "engine"), [("cnn", "torch"), ("cnn without sharing", "torch"), ("cnn", "general")]
+)
+def test_an_optimizer_is_that_of_torch(name, net, engine):
     ours, theirs, options = OPTIMIZERS[name]
     net = NETWORKS[net]
     inputs, outputs = draw(generic_target(net, seed=3), 9)
     run = train(
         net, inputs, outputs, learning_rates=[0.01, 0.03], seeds=[5, 6], steps=150, std=0.5,
-        tolerance=0.0, engine="torch", optimizer=ours,
+        tolerance=0.0, engine=engine, optimizer=ours,
     )  # fmt: skip
     for i, (rate, seed) in enumerate([(0.01, 5), (0.03, 6)]):
         expected = plain_loop(
@@ -108,6 +131,16 @@ def test_float32_is_float64_with_fewer_digits():
             {"engine": "cpu", "optimizer": Adam()},
             "cpu engine needs optimizer .*GradientDescent.* got Adam",
         ),
+        (
+            {"engine": "cpu", "optimizer": SignDescent()},
+            "cpu engine needs optimizer .*GradientDescent.* got SignDescent",
+        ),
+        (
+            {"engine": "cuda", "optimizer": AdamW(), "device": "cuda"},
+            "cuda engine needs GradientDescent or Adam, got AdamW",
+        ),
+        ({"engine": "closed form"}, "closed form engine needs a model that .* a TanhNetwork"),
+        ({"engine": "torch", "loss": "sum of squares"}, "the squared loss, got sum of squares"),
         ({"engine": "cpu", "batch_size": 4}, "cpu engine needs batch_size None, got 4"),
         (
             {"engine": "cpu", "precision": "float32"},
@@ -122,6 +155,30 @@ def test_an_option_that_does_not_fit_is_refused(changes, message):
     data = draw(generic_target(net, seed=3), 6)
     with pytest.raises(ValueError, match=message):
         train(net, *data, **({"learning_rates": [0.1], "seeds": [0], "steps": 5} | changes))
+
+
+class Slower(Optimizer):
+    """Gradient descent at a rate that falls as 1 / t, of one's own."""
+
+    def step(self, theta, gradient, memory, t, rate):
+        return theta - rate / t * gradient, memory
+
+
+@pytest.mark.parametrize("engine", ["torch", "general"])
+def test_an_optimizer_of_ones_own_is_a_class(engine):
+    net = NETWORKS["cnn"]
+    inputs, outputs = draw(generic_target(net, seed=3), 6)
+    run = train(
+        net, inputs, outputs, learning_rates=[0.1], steps=20, std=0.5, optimizer=Slower(),
+        engine=engine,
+    )  # fmt: skip
+    params = net.init(0.5, 0)
+    for step in range(1, 21):
+        slopes = torch.func.grad(lambda p: (predict(net, p, inputs) - outputs).square().mean())(
+            params
+        )
+        params = {name: value - 0.1 / step * slopes[name] for name, value in params.items()}
+    assert_close(run, params, 0)
 
 
 @pytest.mark.parametrize(

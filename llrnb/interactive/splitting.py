@@ -12,6 +12,7 @@ from llrnb.deep import DeepNetwork
 from llrnb.interactive.explorer import Choice, Explorer, Slider, State
 from llrnb.interactive.marks import INK, axis, dots, labels, line, panel, segments
 from llrnb.rank import numerical_rank
+from llrnb.stacks import Stack
 
 SHARES = np.linspace(-0.5, 1.5, 17)
 DISTANCES = np.linspace(-1, 1, 9)
@@ -61,8 +62,8 @@ def apart(values: Mapping[str, Tensor], neuron: int, share: float, move: Tensor)
 def losses(net, values, neuron, share, direction, distances, inputs, outputs) -> np.ndarray:
     """The mean squared error at distances of the copies."""
     points = [apart(values, neuron, share, float(d) * direction) for d in distances]
-    stacked = {name: torch.stack([point[name] for point in points]) for name in values}
-    outcome = torch.vmap(torch.vmap(net, in_dims=(None, 0)), in_dims=(0, None))(stacked, inputs)
+    over_points = torch.vmap(torch.vmap(net, in_dims=(None, 0)), in_dims=(0, None))
+    outcome = over_points(dict(Stack.of(points)), inputs)
     return (outcome - outputs).square().mean(dim=1).numpy()
 
 

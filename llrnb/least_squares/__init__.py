@@ -20,6 +20,7 @@ from llrnb import checks
 from llrnb.checks import double, double_params
 from llrnb.least_squares import compiled
 from llrnb.networks import Params, TanhNetwork, tanh_network
+from llrnb.stacks import Stack
 
 __all__ = ["BOUND", "ROUNDING", "Fits", "Stop", "Units", "draw_starts", "fit", "sizes", "units"]
 
@@ -56,14 +57,14 @@ class Fits:
     """What each start has come to, along a leading `start` axis.
 
     Attributes:
-        params: each array with a leading start axis; those of a dropped start are the start.
+        params: one network for each start; those of a dropped start are the start.
         loss: the mean squared errors; infinite for a dropped start. Of outputs beyond 1e150 or
             below 1e-150 they over- or underflow; the status does not.
         evaluations: of the network and its tangent matrix; 0 for a dropped start.
         status: why each search stopped.
     """
 
-    params: Params
+    params: Stack
     loss: Float[Tensor, " start"]
     evaluations: Int[Tensor, " start"]
     status: tuple[Stop, ...]
@@ -176,13 +177,13 @@ def fit(
         evaluations, until_first,
     )  # fmt: skip
     return replace(
-        fits, params=unit.back(fits.params), loss=fits.loss * unit.outputs * unit.outputs
+        fits, params=Stack(unit.back(fits.params)), loss=fits.loss * unit.outputs * unit.outputs
     )
 
 
 def draw_starts(
     net: TanhNetwork, inputs: Tensor, outputs: Tensor, count: int, seed: int = 0
-) -> dict[str, Float[Tensor, "start ..."]]:
+) -> Stack:
     """Random starts from N(0, 0.3^2), on the scales of the data: the first of `stream`.
 
     Small weights, because a start then meets fewer minima that are not zero.
@@ -192,7 +193,7 @@ def draw_starts(
 
 def stream(
     net: TanhNetwork, inputs: Tensor, outputs: Tensor, count: int, seed: int = 0
-) -> Iterator[dict[str, Float[Tensor, "start ..."]]]:
+) -> Iterator[Stack]:
     """Starts without end, so many at a time, from a stream keyed by the architecture and the seed.
 
     Raises:
@@ -205,7 +206,7 @@ def stream(
     scale = sizes(net, inputs, outputs)
     while True:
         drawn = _unpack(net, _STD * source.standard_normal((count, net.parameter_count)))
-        yield {name: value * scale[name] for name, value in drawn.items()}
+        yield Stack({name: value * scale[name] for name, value in drawn.items()})
 
 
 def sizes(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> dict[str, float]:
@@ -290,7 +291,7 @@ def _pack(net: TanhNetwork, params: Params) -> Float[np.ndarray, "start param"]:
     return torch.cat([part.reshape(count, -1) for part in parts], dim=1).contiguous().numpy()
 
 
-def _unpack(net: TanhNetwork, rows: Float[np.ndarray, "start param"]) -> dict[str, Tensor]:
+def _unpack(net: TanhNetwork, rows: Float[np.ndarray, "start param"]) -> Stack:
     """The inverse of `_pack`."""
     count, values = len(rows), torch.from_numpy(rows)
     inward = values[:, : net.parameter_count - net.neurons - net.output_bias]
@@ -302,4 +303,4 @@ def _unpack(net: TanhNetwork, rows: Float[np.ndarray, "start param"]) -> dict[st
     params["a"] = values[:, inward.shape[1] : end].reshape(count, *net.shapes["a"])
     if net.output_bias:
         params["c"] = values[:, -1].contiguous()
-    return params
+    return Stack(params)

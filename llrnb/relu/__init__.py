@@ -10,7 +10,14 @@ from llrnb.relu.arrangements import (
 from llrnb.relu.isometry import Isometry, isometry
 from llrnb.relu.mixture import Mixture, Separation, separation, unit_means
 from llrnb.relu.planted import Planted, data_matrix, plant, planted_weights
-from llrnb.relu.training import AdamW, ReluTraining, SignDescent, predict_relu, train_relu
+from llrnb.relu.training import (
+    AdamW,
+    ReluNetwork,
+    ReluTraining,
+    SignDescent,
+    predict_relu,
+    train_relu,
+)
 from llrnb.relu.transition import group_sparse_dimension, normalised_transition
 from llrnb.relu.verdict import Reason, Verdict, recover
 
@@ -21,6 +28,7 @@ __all__ = [
     "Planted",
     "Problem",
     "Reason",
+    "ReluNetwork",
     "ReluTraining",
     "Separation",
     "SignDescent",

@@ -10,9 +10,9 @@ The norm is over the samples of the current batch: what a normalised network say
 depends on the inputs beside it. Other activations may take the place of the ReLU (.)_+.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, pi, sqrt
+from math import prod, sqrt
 
 import numpy as np
 import torch
@@ -20,12 +20,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
+from llrnb.activations import Activation, activation_of
+from llrnb.models import normal_params
+from llrnb.networks import Params
 from llrnb.streams import rng
-from llrnb.training import check_device, progress
-from llrnb.training.optimizers import GradientDescent, check_bounds
-from llrnb.training.outcome import History
+from llrnb.training import Training, train
+from llrnb.training.optimizers import AdamW, Optimizer, SignDescent
 
-Params = Mapping[str, Tensor]
+__all__ = [
+    "AdamW",
+    "ReluNetwork",
+    "ReluTraining",
+    "SignDescent",
+    "initial_relu",
+    "loss_gradient",
+    "predict_relu",
+    "test_distance",
+    "test_mse",
+    "train_relu",
+    "weight_distance",
+]
 
 # The parameters of each network.
 NETWORKS = {
@@ -33,69 +47,102 @@ NETWORKS = {
     "skip": ("W", "alpha", "w0", "alpha0"),
     "normalised": ("W", "alpha", "gamma"),
 }
-_PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 # A neuron whose outputs are smaller than this is divided by this, not by their norm.
 _SMALLEST_NORM = 1e-12
-_LEAK = 0.01
-# Activations that a CPU computes at a time: those of a few networks, which stay in its cache.
-_TOGETHER = 2**15
 
-
-@dataclass(frozen=True)
-class AdamW:
-    """Adam with decoupled weight decay, as torch.optim.AdamW; m and v average g and g^2:
-
-    theta <- (1 - learning_rate weight_decay) theta
-             - learning_rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
-    """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_bounds(self, beta1=1, beta2=1, epsilon=inf, weight_decay=inf)
-
-
-@dataclass(frozen=True)
-class SignDescent:
-    """A step of one length in every coordinate, whatever the size of the gradient g:
-
-    theta <- (1 - learning_rate weight_decay) theta - learning_rate g / (|g| + epsilon)
-
-    It is AdamW without a memory. The experiments of the neural-recovery repositories are named
-    after AdamW, but create it anew in each epoch of one step, and so run this. A neuron whose
-    gradient is zero up to rounding, such as a normalised one that a single sample activates, moves
-    by its rounding errors where they are not small against epsilon.
-    """
-
-    epsilon: float = 1e-8
-    weight_decay: float = 1e-6
-
-    def __post_init__(self) -> None:
-        check_bounds(self, epsilon=inf, weight_decay=inf)
-
-
-Optimizer = GradientDescent | AdamW | SignDescent
+ReluTraining = Training  # its name before ReLU networks were trained like all others
 
 _SIGN = SignDescent()
 
 
 @dataclass(frozen=True)
-class ReluTraining:
-    """Many trained networks, along a leading `net` axis.
+class ReluNetwork:
+    """One of these networks without its parameters: a model, for `llrnb.train` and for ranks.
+
+    The outputs of a normalised network depend on one another: it has them at many inputs only, by
+    `outputs`, is trained on mini-batches by the norms in each, and has no rank.
 
     Attributes:
-        params: each array with a leading net axis; the neurons are the columns of `W`.
-        loss: the sum of the squared errors of these params on the train data; infinite or NaN for
-            a network that has diverged.
-        history: the networks at the steps of `record_at`.
+        kind: "plain", "skip" or "normalised".
+        input_dim: number of inputs.
+        width: number of neurons.
+        activation: of every neuron, as `llrnb.activations.activation_of` takes it.
+
+    >>> net = ReluNetwork("skip", 5, width=3)
+    >>> net.parameter_count, net(net.start(), torch.zeros(5, dtype=torch.float64))
+    (24, tensor(0., dtype=torch.float64))
     """
 
-    params: Params
-    loss: Float[Tensor, " net"]
-    history: History
+    kind: str
+    input_dim: int
+    width: int
+    activation: str | Activation | Callable[[Tensor], Tensor] = "relu"
+
+    def __post_init__(self) -> None:
+        checks.settle(
+            self,
+            kind=checks.one_of(NETWORKS, "network", self.kind),
+            input_dim=checks.count(self.input_dim, "input_dim"),
+            width=checks.count(self.width, "width"),
+            activation=activation_of(self.activation),
+        )
+        checks.room("a network", self.input_dim, self.width)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return (self.input_dim,)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter array."""
+        d, m = self.input_dim, self.width
+        known = {"W": (d, m), "alpha": (m,), "w0": (d,), "alpha0": (), "gamma": (m,)}
+        return {name: known[name] for name in NETWORKS[self.kind]}
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
+        """The output at one input."""
+        if self.kind == "normalised":
+            raise ValueError(
+                "a normalised network needs many inputs at once, by its method outputs, for what "
+                "it says of one depends on the others; got one"
+            )
+        return self.outputs(params, x[None])[0]
+
+    def outputs(
+        self, params: Params, inputs: Float[Tensor, "sample input"]
+    ) -> Float[Tensor, " sample"]:
+        """The outputs at many inputs."""
+        checks.shapes(params, self.shapes)
+        inputs = checks.tensor(inputs, "inputs").to(params["W"])
+        if inputs.ndim != 2 or inputs.shape[1] != self.input_dim:
+            raise ValueError(
+                f"the network needs inputs of shape (sample, {self.input_dim}), "
+                f"got {tuple(inputs.shape)}"
+            )
+        return _forward(self.kind, params, inputs, self.activation)[0]
+
+    def squares(
+        self,
+        params: Params,
+        inputs: Float[Tensor, "net sample input"],
+        outputs: Float[Tensor, "net sample"],
+    ) -> tuple[dict[str, Float[Tensor, "..."]], Float[Tensor, " net"]]:
+        """The gradient of many networks' sums of squared errors, and these: `loss_gradient`."""
+        return loss_gradient(self.kind, params, inputs, outputs, self.activation)
+
+    def start(self, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
+        """Initial parameters: `initial_relu`."""
+        return initial_relu(self.kind, self.input_dim, self.width, seed=seed)
+
+    def init(self, std: float, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
+        """Every parameter from N(0, std²), from a stream keyed by the shapes and the seed."""
+        return normal_params(self.shapes, std, seed)
 
 
 def train_relu(
@@ -108,15 +155,16 @@ def train_relu(
     steps: int = 400,
     optimizer: Optimizer = _SIGN,
     width: int | None = None,
-    activation: str = "relu",
+    activation: str | Activation | Callable[[Tensor], Tensor] = "relu",
     record_at: Sequence[int] = (),
     precision: str = "float64",
     device: str = "cpu",
-) -> ReluTraining:
+) -> Training:
     """Train one network per seed on all samples, on the loss sum_i (f(x_i) - y_i)^2.
 
-    A network's result does not depend on the others in the call (on a GPU, up to rounding, which
-    `SignDescent` may amplify). A loss that blows up is an outcome in the result, not an error.
+    It is `llrnb.train` of a `ReluNetwork`, by the closed-form engine. A network's result does not
+    depend on the others in the call (on a GPU, up to rounding, which `SignDescent` may amplify). A
+    loss that blows up is an outcome in the result, not an error.
 
     Args:
         network: "plain", "skip" or "normalised".
@@ -127,7 +175,7 @@ def train_relu(
         steps: the number of updates.
         optimizer: what a step makes of a gradient.
         width: neurons of each network; None means one more than there are samples.
-        activation: "relu", "leaky relu", "tanh", "sigmoid" or "gelu".
+        activation: as of a `ReluNetwork`.
         record_at: steps at which the networks are kept in `history`, each in 0..steps.
         precision: "float64", or "float32" for the arithmetic of the descent.
         device: where it runs: "cpu", "cuda", "cuda:1", ...
@@ -138,31 +186,24 @@ def train_relu(
         RuntimeError: a GPU was asked for and there is none.
     """
     seeds = checks.many(checks.seed, seeds, "seeds")
-    inputs, outputs = _checked_data(inputs, outputs, nets=len(seeds))
-    width = inputs.shape[-2] + 1 if width is None else checks.count(width, "width")
-    checks.one_of(_ACTIVATIONS, "activation", activation)
-    checks.one_of(_PRECISIONS, "precision", precision)
-    check_device(device)
-    checks.instance(optimizer, Optimizer, "optimizer")
     learning_rate = checks.real(learning_rate, "learning_rate", above=0)
-    steps = checks.count(steps, "steps")
-    record_at = checks.many(checks.count, record_at, "record_at", fewest=0, least=0, most=steps)
-    checks.room("the history", 1 + len(record_at), len(seeds), width, inputs.shape[-1])
-
-    initial = [initial_relu(network, inputs.shape[-1], width, seed=seed) for seed in seeds]
-    task = {"rate": learning_rate, "steps": steps, "optimizer": optimizer, "record_at": record_at}
-    on_cpu = torch.device(device).type == "cpu"
-    together = max(1, _TOGETHER // (width * inputs.shape[-2])) if on_cpu else len(seeds)
-    parts = []
-    with progress.bar(steps * len(seeds)) as report:
-        for first in range(0, len(seeds), together):
-            nets = slice(first, first + together)
-            params = {name: torch.stack([p[name] for p in initial[nets]]) for name in initial[0]}
-            tensors = ({"X": inputs[nets], "y": outputs[nets]}, params)
-            data, params = (_cast(part, device, _PRECISIONS[precision]) for part in tensors)
-            parts.append(_descend(network, *data.values(), params, activation, **task))
-            report(steps * min(first + together, len(seeds)))
-    return _joined(parts, record_at)
+    inputs, outputs = checks.data(inputs, "inputs"), checks.data(outputs, "outputs")
+    if inputs.ndim not in (2, 3) or 0 in inputs.shape:
+        raise ValueError(
+            "training needs inputs of shape (sample, input) or (net, sample, input), "
+            f"got {tuple(inputs.shape)}"
+        )
+    *_, samples, dim = inputs.shape
+    net = ReluNetwork(network, dim, samples + 1 if width is None else width, activation)
+    if inputs.ndim == 3 and outputs.ndim == 1:
+        outputs = outputs.expand(len(seeds), -1)
+    elif inputs.ndim == 2 and outputs.ndim == 2:
+        inputs = inputs.expand(len(seeds), -1, -1)
+    return train(
+        net, inputs, outputs, learning_rates=[learning_rate] * len(seeds), seeds=seeds, steps=steps,
+        tolerance=None, loss="sum of squares", engine="closed form", device=device,
+        record_at=record_at, optimizer=optimizer, precision=precision,
+    )  # fmt: skip
 
 
 def initial_relu(
@@ -194,13 +235,12 @@ def predict_relu(
     network: str,
     params: Params,
     inputs: Float[Tensor, "*#net sample input"],
-    activation: str = "relu",
+    activation: str | Activation | Callable[[Tensor], Tensor] = "relu",
 ) -> Float[Tensor, "net sample"]:
     """The outputs of many networks at many inputs, their own (net, sample, input) or shared.
 
     A normalised network normalises over these inputs, not over those it was trained on.
     """
-    checks.one_of(_ACTIVATIONS, "activation", activation)
     inputs = _seen_by(network, params, inputs, "inputs")
     return _forward(network, params, inputs, activation)[0]
 
@@ -210,7 +250,7 @@ def loss_gradient(
     params: Params,
     inputs: Float[Tensor, "net sample input"],
     outputs: Float[Tensor, "net sample"],
-    activation: str = "relu",
+    activation: str | Activation | Callable[[Tensor], Tensor] = "relu",
 ) -> tuple[dict[str, Float[Tensor, "..."]], Float[Tensor, " net"]]:
     """Of every network's loss sum_i (f(x_i) - y_i)^2, and that loss.
 
@@ -302,140 +342,31 @@ def test_mse(
     return (predictions - truth).square().mean(dim=-1)
 
 
-def _relu(h: Tensor) -> tuple[Tensor, Tensor]:
-    a = h.relu()
-    return a, a.sign()  # several times faster than h > 0
-
-
-def _leaky_relu(h: Tensor) -> tuple[Tensor, Tensor]:
-    slope = torch.where(h > 0, 1.0, h.new_full((), _LEAK))
-    return slope * h, slope
-
-
-def _tanh(h: Tensor) -> tuple[Tensor, Tensor]:
-    a = h.tanh()
-    return a, 1 - a * a
-
-
-def _sigmoid(h: Tensor) -> tuple[Tensor, Tensor]:
-    a = 0.5 + 0.5 * (0.5 * h).tanh()  # its rounding does not depend on the number of networks
-    return a, a * (1 - a)
-
-
-def _gelu(h: Tensor) -> tuple[Tensor, Tensor]:
-    below = torch.special.ndtr(h)
-    return h * below, below + h * (-0.5 * h * h).exp() / sqrt(2 * pi)
-
-
-# Each gives the values and the derivatives at many points.
-_ACTIVATIONS = {
-    "relu": _relu,
-    "leaky relu": _leaky_relu,
-    "tanh": _tanh,
-    "sigmoid": _sigmoid,
-    "gelu": _gelu,
-}
-
-
 def _forward(network, params, inputs, activation) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Outputs, activations, their slopes, and what normalises each neuron (net, neuron)."""
-    hidden, slope = _ACTIVATIONS[activation](inputs @ params["W"])
+    """Outputs, activations, their slopes, and what normalises each neuron, of any leading axes."""
+    hidden, slope = activation_of(activation).value_and_slope(inputs @ params["W"])
     top, scale = params["alpha"], None
     if network == "normalised":
         scale = _scale(hidden)
         top = top * params["gamma"] * scale
     # A row times a matrix: its rounding does not depend on the number of networks.
-    outputs = (top[:, None] @ hidden.mT)[:, 0]
+    outputs = (top[..., None, :] @ hidden.mT)[..., 0, :]
     if network == "skip":
-        direct = params["alpha0"][:, None] * params["w0"]
-        outputs = outputs + (direct[:, None] @ inputs.mT)[:, 0]
+        direct = params["alpha0"][..., None] * params["w0"]
+        outputs = outputs + (direct[..., None, :] @ inputs.mT)[..., 0, :]
     return outputs, hidden, slope, scale
 
 
 def _scale(hidden: Tensor) -> Tensor:
-    """One over the norm of every neuron's outputs (net, neuron)."""
-    return 1 / hidden.square().sum(dim=-2).sqrt().clamp_min(_SMALLEST_NORM)
-
-
-def _descend(
-    network, inputs, outputs, params, activation, *, rate, steps, optimizer, record_at
-) -> ReluTraining:
-    memory = {name: [torch.zeros_like(v) for _ in range(2)] for name, v in params.items()}
-    kept = {}
-    for step in range(steps + 1):
-        gradient, loss = loss_gradient(network, params, inputs, outputs, activation)
-        if step in record_at:
-            kept[step] = _cast({**params, "loss": loss}, "cpu", torch.float64)
-        if step < steps:
-            for name, value in params.items():
-                _update(optimizer, rate, value, gradient[name], memory[name], step + 1)
-    last = _cast({**params, "loss": loss}, "cpu", torch.float64)
-    records = {name: [kept[step][name] for step in record_at] for name in last}
-    past = {
-        name: torch.stack(values) if values else last[name].new_empty((0, *last[name].shape))
-        for name, values in records.items()
-    }
-    return ReluTraining(last, last.pop("loss"), History(record_at, past, past.pop("loss")))
-
-
-def _update(by: Optimizer, rate: float, value, slope, memory, t: int) -> None:
-    """The t-th step of one array of parameters, in place."""
-    if isinstance(by, GradientDescent):
-        (v, _) = memory
-        v.mul_(by.momentum).add_(slope).add_(value, alpha=by.weight_decay)
-        value.sub_(v, alpha=rate)
-        return
-    if isinstance(by, AdamW):
-        m, v = memory
-        m.mul_(by.beta1).add_(slope, alpha=1 - by.beta1)
-        v.mul_(by.beta2).addcmul_(slope, slope, value=1 - by.beta2)
-        slope = m / (1 - by.beta1**t)
-        size = (v / (1 - by.beta2**t)).sqrt_()
-    else:
-        size = slope.abs()
-    value.mul_(1 - rate * by.weight_decay).addcdiv_(slope, size.add_(by.epsilon), value=-rate)
-
-
-def _cast(tensors: Params, device: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    return {name: value.to(device, dtype, copy=True) for name, value in tensors.items()}
-
-
-def _joined(parts: Sequence[ReluTraining], record_at: tuple[int, ...]) -> ReluTraining:
-    """The networks of all parts, in order."""
-    pasts = [part.history for part in parts]
-    return ReluTraining(
-        {name: torch.cat([part.params[name] for part in parts]) for name in parts[0].params},
-        torch.cat([part.loss for part in parts]),
-        History(
-            record_at,
-            {name: torch.cat([p.params[name] for p in pasts], dim=1) for name in pasts[0].params},
-            torch.cat([past.loss for past in pasts], dim=1),
-        ),
-    )
+    """One over the norm of every neuron's outputs, (..., neuron)."""
+    # In this order, so that the derivative of the root is finite at zero.
+    return 1 / hidden.square().sum(dim=-2).clamp_min(_SMALLEST_NORM**2).sqrt()
 
 
 def _same_pattern(inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """(net, i, j), 1 where column i of the first and j of the second have one pattern, else 0."""
     signs = [(inputs @ columns >= 0).to(inputs.dtype) * 2 - 1 for columns in (first, second)]
     return (signs[0].mT @ signs[1] == inputs.shape[-2]).to(inputs.dtype)
-
-
-def _checked_data(inputs, outputs, *, nets: int) -> tuple[Tensor, Tensor]:
-    """The data of every network, as float64 tensors on the CPU."""
-    inputs, outputs = checks.data(inputs, "inputs"), checks.data(outputs, "outputs")
-    shape = tuple(inputs.shape)
-    if inputs.ndim not in (2, 3) or 0 in shape or (inputs.ndim == 3 and shape[0] != nets):
-        raise ValueError(
-            f"training needs inputs of shape (sample, input) or ({nets}, sample, input), "
-            f"for {nets} seeds, got {shape}"
-        )
-    samples = shape[-2]
-    if tuple(outputs.shape) not in ((samples,), (nets, samples)):
-        raise ValueError(
-            f"training needs outputs of shape ({samples},) or ({nets}, {samples}), "
-            f"got {tuple(outputs.shape)}"
-        )
-    return inputs.expand(nets, *shape[-2:]), outputs.expand(nets, samples)
 
 
 def _seen_by(network: str, params: Params, values: Tensor, name: str) -> Tensor:
@@ -446,8 +377,8 @@ def _seen_by(network: str, params: Params, values: Tensor, name: str) -> Tensor:
         came = checks.came(weights)
         raise ValueError(f"networks need params W of shape (net, input, neuron), got {came}")
     nets, dim, width = weights.shape
-    shapes = {"W": (dim, width), "alpha": (width,), "w0": (dim,), "alpha0": (), "gamma": (width,)}
-    checks.shapes(params, {part: (nets, *shapes[part]) for part in NETWORKS[network]})
+    shapes = ReluNetwork(network, dim, width).shapes
+    checks.shapes(params, {name: (nets, *shape) for name, shape in shapes.items()})
     values = checks.tensor(values, name).to(weights)
     *axes, rows, columns = (0, 0, *values.shape) if values.ndim < 2 else values.shape
     if columns != dim or not rows or axes not in ([], [1], [nets]):

@@ -22,7 +22,8 @@ from llrnb.descriptions import (
     optimizer_from,
     target_from,
 )
-from llrnb.networks import Params, TanhNetwork, predict, relative_error
+from llrnb.networks import TanhNetwork, predict, relative_error
+from llrnb.stacks import Stack
 from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
 from llrnb.targets import Target, draw, draw_test
 from llrnb.training import PRECISIONS, GradientDescent, Optimizer, Training, train
@@ -165,17 +166,16 @@ class Planned:
         looks = [
             self._with_errors(
                 rows.assign(recorded=step),
-                {name: value[look] for name, value in result.history.params.items()},
+                result.history.at(look),
                 result.history.loss[look],
             )
             for look, step in enumerate(result.history.steps)
         ]
         return pd.concat(looks, ignore_index=True)
 
-    def _with_errors(self, rows: pd.DataFrame, params: Params, loss: torch.Tensor) -> pd.DataFrame:
-        device, (inputs, truth) = self.options["device"], self.test_set
-        on_device = {name: value.to(device) for name, value in params.items()}
-        predictions = predict(self.net, on_device, inputs).cpu()
+    def _with_errors(self, rows: pd.DataFrame, params: Stack, loss: torch.Tensor) -> pd.DataFrame:
+        inputs, truth = self.test_set
+        predictions = predict(self.net, params.to(self.options["device"]), inputs).cpu()
         return rows.assign(
             train_loss=loss.numpy(),
             test_error=(predictions - truth).square().mean(dim=-1).numpy(),

@@ -1,8 +1,9 @@
-"""Gradient descent of many networks at once: one interface, four engines.
+"""Gradient descent of many networks at once: one interface, five engines.
 
 `cpu` is compiled and keeps eight two-layer networks in a core's cache; `cuda` does the same on a
-GPU; `torch` batches them, runs on any device and knows other optimizers and mini-batches; `general`
-trains any model with any loss. They give the same answers up to rounding.
+GPU; `torch` batches them, runs on any device and knows all optimizers and mini-batches; `closed
+form` takes models that know the gradient of their squares, such as ReLU networks; `general` trains
+any model with any loss. They give the same answers up to rounding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +18,11 @@ from torch.nn.utils.rnn import pad_sequence
 from llrnb import checks
 from llrnb.models import Model, ModuleModel, from_module, outputs_of
 from llrnb.networks import TwoLayerNetwork
+from llrnb.stacks import Stack
 from llrnb.streams import torch_seeded
-from llrnb.training import batched, cpu, cuda, general, progress
-from llrnb.training.losses import LOSSES, Loss, checked_outputs, fitted_to, loss_of
-from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
+from llrnb.training import batched, closed, cpu, cuda, general, progress
+from llrnb.training.losses import LOSSES, Loss, Sum, checked_outputs, fitted_to, loss_of
+from llrnb.training.optimizers import Adam, AdamW, GradientDescent, Optimizer, SignDescent
 from llrnb.training.outcome import History, Status, Training
 from llrnb.training.task import PRECISIONS, Task
 
@@ -28,17 +30,20 @@ __all__ = [
     "LOSSES",
     "PRECISIONS",
     "Adam",
+    "AdamW",
     "GradientDescent",
     "History",
     "Loss",
     "Optimizer",
+    "SignDescent",
     "Status",
+    "Sum",
     "Task",
     "Training",
     "train",
 ]
 
-ENGINES = {engine.NAME: engine for engine in (cpu, cuda, batched, general)}
+ENGINES = {engine.NAME: engine for engine in (cpu, cuda, batched, closed, general)}
 _PLAIN = GradientDescent()
 _STD = 1e-10  # of the paper's networks
 
@@ -82,12 +87,16 @@ def train(
         tolerance: the loss at which a network has converged; None for a loss that has no least
             value to be near.
         std: draws the initial parameters from N(0, std²). By default it is 1e-10 for networks of
-            this package, and a module starts from its own parameters. A function that makes modules
-            is called for each seed, with torch's generator at this seed.
+            this package, but ReLU networks have a law of their own, and a module starts from its
+            own parameters. A function that makes modules is called for each seed, with torch's
+            generator at this seed.
         starts: the initial parameters themselves, by name, each with a leading axis `net`.
         loss: "squared", the squared error, summed over the outputs; "huber"; "cross entropy", of
-            predictions for each kind and an integer; or a function of one of each.
-        engine: "cpu", "cuda", "torch" or "general"; "auto" takes the first of these that can do it.
+            predictions for each kind and an integer; or a function of one of each. Of these the
+            mean over the samples is minimised; their sum is that of "sum of squares" or
+            `Sum(loss)`.
+        engine: "cpu", "cuda", "torch", "closed form" or "general"; "auto" takes the first of these
+            that can do it.
         device: where the other engines run: "cpu", "cuda", "cuda:1", ...
         record_at: steps at which the networks are kept in `history`, each in 0..steps.
         optimizer: what a step makes of a gradient.
@@ -127,7 +136,7 @@ def train(
     loss = loss_of(loss)
     model, starts = _started(net, inputs, seeds, std, starts)
     inputs, outputs, own_data, counts = _checked_data(model, inputs, outputs, starts, loss)
-    parameters = sum(value[0].numel() for value in starts.values())
+    parameters = sum(value.numel() for value in starts[0].values())
     checks.room("the history", len(record_at), len(rates), parameters)
     task = Task(
         model, inputs, outputs, own_data, counts, starts, rates, seeds, steps, tolerance, record_at,
@@ -167,8 +176,8 @@ def _engine(name: str, task: Task) -> tuple:
     raise ValueError(f"{refusals[name]}; use engine='auto'")
 
 
-def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]:
-    """The model and every network's initial parameters, stacked."""
+def _started(net, inputs, seeds, std, starts) -> tuple[Model, Stack]:
+    """The model and every network's initial parameters."""
     made = [net]
     if not isinstance(net, Model | torch.nn.Module):
         if not callable(net):
@@ -191,8 +200,10 @@ def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]
         if std is not None:
             raise ValueError(f"training needs starts or std, got both, std {std}")
         checks.shapes(starts, {name: (len(seeds), *s) for name, s in model.shapes.items()})
-        return model, checks.double_params(starts)
-    if not isinstance(model, ModuleModel) or std is not None:
+        return model, Stack(checks.double_params(starts))
+    if std is None and hasattr(model, "start"):
+        started = [model.start(seed) for seed in seeds]
+    elif not isinstance(model, ModuleModel) or std is not None:
         started = [model.init(_STD if std is None else std, seed) for seed in seeds]
     elif len(made) == len(seeds):
         started = [checks.double_params(one.params) for one in made]
@@ -201,7 +212,7 @@ def _started(net, inputs, seeds, std, starts) -> tuple[Model, dict[str, Tensor]]
             f"a module has one initialisation, and there are {len(seeds)} seeds: pass a function "
             "that makes the module, or std, or starts"
         )
-    return model, {name: torch.stack([p[name] for p in started]) for name in model.shapes}
+    return model, Stack.of({name: p[name] for name in model.shapes} for p in started)
 
 
 def _made(function: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
@@ -218,7 +229,7 @@ def _checked_data(
 
     Counts are None unless they differ.
     """
-    nets = len(next(iter(starts.values())))
+    nets = starts.nets
     if isinstance(inputs, list | tuple):
         if not isinstance(outputs, list | tuple) or not len(inputs) == len(outputs) == nets:
             raise ValueError(
@@ -231,8 +242,7 @@ def _checked_data(
         inputs, outputs = _checked_set(model, inputs, outputs, nets)
         own_data, counts = inputs.ndim - len(model.input_shape) == 2, ()
         sets = [(inputs[0], outputs[0]) if own_data else (inputs, outputs)]
-    first = {name: value[0] for name, value in starts.items()}
-    made = _first_made(model, first, *sets[0])
+    made = _first_made(model, starts[0], *sets[0])
     for _, y in sets:
         checked_outputs(loss, y, made)
     if not counts:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from llrnb.activations import ACTIVATIONS, TANH, activation_of
 from llrnb.networks import is_two_layer, kind_of
+from llrnb.stacks import Stack
 from llrnb.streams import rng
 from llrnb.training.losses import name_of, squared
-from llrnb.training.optimizers import Adam
 from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
 from llrnb.training.task import Task
 
@@ -82,17 +82,18 @@ def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Trai
         stopped(float(value), int(made), tolerance=task.tolerance, limit=task.steps)
         for value, made in zip(loss, run.done, strict=True)
     )
-    found = {name: value.double().cpu() for name, value in run.params.items()}
+    found = Stack(run.params).to("cpu", torch.float64)
     return Training(found, loss, run.done.cpu(), status, history)
 
 
 def joined(parts: list[Training]) -> Training:
     """The networks of all parts, in order."""
     pasts = [part.history for part in parts]
-    names = parts[0].params
-    past = {name: torch.cat([past.params[name] for past in pasts], dim=1) for name in names}
+    past = {
+        name: torch.cat([past.params[name] for past in pasts], dim=1) for name in pasts[0].params
+    }
     return Training(
-        {name: torch.cat([part.params[name] for part in parts]) for name in names},
+        Stack.joined(part.params for part in parts),
         torch.cat([part.loss for part in parts]),
         torch.cat([part.steps for part in parts]),
         tuple(status for part in parts for status in part.status),
@@ -125,9 +126,8 @@ class Descents:
         self.rate = torch.as_tensor(task.rates, device=device, dtype=dtype)
         self.done = torch.zeros(len(self.rate), dtype=torch.int64, device=device)
         self.going = torch.ones(len(self.rate), dtype=torch.bool, device=device)
-        slots = 2 if isinstance(task.optimizer, Adam) else int(task.optimizer.momentum > 0)
         self.memory = {
-            name: [torch.zeros_like(value) for _ in range(slots)]
+            name: [torch.zeros_like(value) for _ in range(task.optimizer.slots)]
             for name, value in self.params.items()
         }
 
@@ -154,27 +154,14 @@ class Descents:
         if x is None:
             self._judge(loss)
         self.done.add_(self.going)
+        made = self.done.to(self.rate.dtype)
         for name, value in self.params.items():
             of_net = (-1, *[1] * (value.ndim - 1))
             going = self.going.view(of_net)
-            t = self.done.view(of_net).to(value.dtype)
-            change = self._change(name, gradient[name], t, going)
-            value.sub_(torch.where(going, self.rate.view(of_net) * change, 0.0))
-
-    def _change(self, name: str, slope: Tensor, t: Tensor, going: Tensor) -> Tensor:
-        """What the optimizer makes of a gradient."""
-        by, memory = self.optimizer, self.memory[name]
-        if by.weight_decay:
-            slope = slope + by.weight_decay * self.params[name]
-        if isinstance(by, Adam):
-            m, v = memory
-            m.copy_(torch.where(going, by.beta1 * m + (1 - by.beta1) * slope, m))
-            v.copy_(torch.where(going, by.beta2 * v + (1 - by.beta2) * slope * slope, v))
-            return m / (1 - by.beta1**t) / ((v / (1 - by.beta2**t)).sqrt() + by.epsilon)
-        if memory:
-            memory[0].copy_(torch.where(going, by.momentum * memory[0] + slope, memory[0]))
-            return memory[0]
-        return slope
+            t, rate, memory = made.view(of_net), self.rate.view(of_net), self.memory[name]
+            moved = self.optimizer.step(value, gradient[name], memory, t, rate)
+            for old, new in zip([value, *memory], [moved[0], *moved[1]], strict=True):
+                torch.where(going, new, old, out=old)
 
 
 class Networks(Descents):

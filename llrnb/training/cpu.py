@@ -16,6 +16,7 @@ import torch
 from numba import njit
 
 from llrnb.networks import is_tanh_network, kind_of
+from llrnb.stacks import Stack
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import GradientDescent
@@ -297,7 +298,7 @@ class _Run:
 
     def outcome(self) -> Training:
         return Training(
-            params=self.unpack(self.w, self.a, self.c),
+            params=Stack(self.unpack(self.w, self.a, self.c)),
             loss=torch.from_numpy(self.loss),
             steps=torch.from_numpy(self.done),
             status=tuple(self.status),

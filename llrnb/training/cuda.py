@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb.networks import TanhNetwork, is_tanh_network, kind_of
+from llrnb.stacks import Stack
 from llrnb.streams import rng
 from llrnb.training.batched import joined
 from llrnb.training.losses import name_of, squared
@@ -239,6 +240,8 @@ def refuses(task: Task) -> str | None:
         return f"the cuda engine needs a two-layer tanh network, got {kind_of(task.model)}"
     if task.loss is not squared:
         return f"the cuda engine needs the squared loss, got {name_of(task.loss)}"
+    if type(task.optimizer) not in (GradientDescent, Adam):
+        return f"the cuda engine needs GradientDescent or Adam, got {task.optimizer!r}"
     if layout_of(task.model, averages(task.optimizer), task.dtype.itemsize) is None:
         return (
             "the cuda engine needs a network that fits into a GPU's registers, got "
@@ -293,7 +296,7 @@ def _descended(run: "_Run", report: Callable[[int], None]) -> Training:
         stopped(float(value), int(steps), tolerance=task.tolerance, limit=task.steps)
         for value, steps in zip(loss, made, strict=True)
     )
-    return Training(run.unpacked(), loss, made, status, history)
+    return Training(Stack(run.unpacked()), loss, made, status, history)
 
 
 class _Kernel:

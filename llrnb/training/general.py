@@ -13,7 +13,7 @@ from torch import Tensor
 from llrnb.models import ModuleModel, outputs_of
 from llrnb.networks import Params
 from llrnb.training.batched import Descents, in_parts
-from llrnb.training.losses import fitted_to, mean_loss
+from llrnb.training.losses import fitted_to, mean_loss, total
 from llrnb.training.outcome import Training
 from llrnb.training.task import Task
 
@@ -71,7 +71,7 @@ class AnyModels(Descents):
             params = {name: v[i].detach().requires_grad_() for name, v in self.params.items()}
             made = fitted_to(outputs_of(self.model, params, x[i % len(x)]), y[i % len(y)])
             of_each = map(self.loss, made, y[i % len(y)])
-            loss = torch.stack(list(of_each)).mean()
+            loss = total(self.loss, torch.stack(list(of_each)))
             slopes = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
             for name, slope in zip(params, slopes, strict=True):
                 if slope is not None:

@@ -1,9 +1,10 @@
-"""What is minimised: the mean over the samples of the loss of each.
+"""What is minimised: the mean, or the sum, over the samples of the loss of each.
 
 A loss is a function of one prediction and one output, of any shapes, with a scalar value.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -29,7 +30,22 @@ def cross_entropy(prediction: Float[Tensor, " kind"], output: Int[Tensor, ""]) -
     return -torch.log_softmax(prediction, dim=0).gather(0, output[None])[0]
 
 
-LOSSES: dict[str, Loss] = {"squared": squared, "huber": huber, "cross entropy": cross_entropy}
+@dataclass(frozen=True)
+class Sum:
+    """The sum over the samples of a loss of each; of other losses the mean is minimised."""
+
+    each: Loss
+
+    def __call__(self, prediction: Tensor, output: Tensor) -> Tensor:
+        return self.each(prediction, output)
+
+
+LOSSES: dict[str, Loss] = {
+    "squared": squared,
+    "sum of squares": Sum(squared),
+    "huber": huber,
+    "cross entropy": cross_entropy,
+}
 
 
 def loss_of(loss: str | Loss) -> Loss:
@@ -47,8 +63,21 @@ def loss_of(loss: str | Loss) -> Loss:
 def mean_loss(
     loss: Loss, made: Float[Tensor, "sample ..."], outputs: Shaped[Tensor, "sample ..."]
 ) -> Float[Tensor, ""]:
-    """The mean over the samples; predictions of shape (sample, 1) suit outputs of (sample)."""
-    return torch.vmap(loss)(fitted_to(made, outputs), outputs).mean()
+    """The mean over the samples, or the `Sum`.
+
+    Predictions of shape (sample, 1) suit outputs of (sample).
+    """
+    return total(loss, torch.vmap(per_sample(loss))(fitted_to(made, outputs), outputs))
+
+
+def total(loss: Loss, losses: Float[Tensor, " sample"]) -> Float[Tensor, ""]:
+    """What is minimised, of the losses of the samples."""
+    return losses.sum() if isinstance(loss, Sum) else losses.mean()
+
+
+def per_sample(loss: Loss) -> Loss:
+    """The loss of each sample."""
+    return loss.each if isinstance(loss, Sum) else loss
 
 
 def fitted_to(made: Tensor, outputs: Tensor) -> Tensor:
@@ -59,14 +88,14 @@ def fitted_to(made: Tensor, outputs: Tensor) -> Tensor:
 
 def name_of(loss: Loss) -> str:
     """A loss in a word."""
-    return next((name for name, known in LOSSES.items() if known is loss), "one of your own")
+    return next((name for name, known in LOSSES.items() if known == loss), "one of your own")
 
 
 def checked_outputs(
     loss: Loss, outputs: Shaped[Tensor, "sample ..."], first: Float[Tensor, "..."]
 ) -> None:
     """Raise ValueError unless outputs of samples suit the first prediction, and the loss both."""
-    made, came = tuple(first.shape), tuple(outputs.shape[1:])
+    made, came, loss = tuple(first.shape), tuple(outputs.shape[1:]), per_sample(loss)
     if loss is cross_entropy:
         if len(made) != 1 or came or outputs.is_floating_point():
             raise ValueError(

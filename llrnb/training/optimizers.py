@@ -1,13 +1,47 @@
-"""How a gradient becomes a step. The conventions are those of torch.optim's SGD and Adam."""
+"""How a gradient becomes a step. The conventions are those of torch.optim's SGD, Adam and AdamW.
+
+A further one is a class in this file, or a subclass of `Optimizer` of one's own.
+"""
 
 from dataclasses import dataclass
 from math import inf
 
+from torch import Tensor
+
 from llrnb import checks
+
+Memory = list[Tensor]
+
+
+class Optimizer:
+    """What a step makes of a gradient: the same for every array of parameters of every network.
+
+    On a GPU the torch engine replays it, so that it needs to be a fixed sequence of operations.
+    The torch, closed-form and general engines take any; the cuda engine takes `GradientDescent` and
+    `Adam`, the cpu engine plain gradient descent.
+    """
+
+    @property
+    def slots(self) -> int:
+        """Number of arrays that are remembered for each array of parameters."""
+        return 0
+
+    def step(
+        self, theta: Tensor, gradient: Tensor, memory: Memory, t: Tensor, rate: Tensor
+    ) -> tuple[Tensor, Memory]:
+        """The parameters after a network's t-th step, t >= 1, and what is then remembered.
+
+        Args:
+            theta: (net, ...), which stays as it is.
+            gradient: of their shape.
+            memory: of their shape, at first zero.
+            t, rate: of each network, to be multiplied with these.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class GradientDescent:
+class GradientDescent(Optimizer):
     """v <- momentum v + gradient + weight_decay theta,   theta <- theta - learning_rate v."""
 
     momentum: float = 0.0
@@ -16,9 +50,20 @@ class GradientDescent:
     def __post_init__(self) -> None:
         check_bounds(self, momentum=1, weight_decay=inf)
 
+    @property
+    def slots(self) -> int:
+        return int(self.momentum > 0)
+
+    def step(self, theta, gradient, memory, t, rate):
+        v = gradient + self.weight_decay * theta if self.weight_decay else gradient
+        if memory:
+            v = self.momentum * memory[0] + v
+            memory = [v]
+        return theta - rate * v, memory
+
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optimizer):
     """m and v average g = gradient + weight_decay theta and g^2, with the start corrected for:
 
     theta <- theta - learning_rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
@@ -32,8 +77,62 @@ class Adam:
     def __post_init__(self) -> None:
         check_bounds(self, beta1=1, beta2=1, epsilon=inf, weight_decay=inf)
 
+    @property
+    def slots(self) -> int:
+        return 2
 
-Optimizer = GradientDescent | Adam
+    def step(self, theta, gradient, memory, t, rate):
+        slope = gradient + self.weight_decay * theta if self.weight_decay else gradient
+        change, memory = _averaged(self, slope, memory, t)
+        return theta - rate * change, memory
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay; m and v average g = gradient and g^2:
+
+    theta <- (1 - learning_rate weight_decay) theta
+             - learning_rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_bounds(self, beta1=1, beta2=1, epsilon=inf, weight_decay=inf)
+
+    @property
+    def slots(self) -> int:
+        return 2
+
+    def step(self, theta, gradient, memory, t, rate):
+        change, memory = _averaged(self, gradient, memory, t)
+        return theta * (1 - rate * self.weight_decay) - rate * change, memory
+
+
+@dataclass(frozen=True)
+class SignDescent(Optimizer):
+    """A step of one length in every coordinate, whatever the size of the gradient g:
+
+    theta <- (1 - learning_rate weight_decay) theta - learning_rate g / (|g| + epsilon)
+
+    It is AdamW without a memory. The experiments of the neural-recovery repositories are named
+    after AdamW, but create it anew in each epoch of one step, and so run this. A neuron whose
+    gradient is zero up to rounding, such as a normalised one that a single sample activates, moves
+    by its rounding errors where they are not small against epsilon.
+    """
+
+    epsilon: float = 1e-8
+    weight_decay: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_bounds(self, epsilon=inf, weight_decay=inf)
+
+    def step(self, theta, gradient, memory, t, rate):
+        change = rate * gradient / gradient.abs().add_(self.epsilon)
+        return theta * (1 - rate * self.weight_decay) - change, memory
 
 
 def check_bounds(optimizer: object, **bounds: float) -> None:
@@ -42,3 +141,11 @@ def check_bounds(optimizer: object, **bounds: float) -> None:
     for name, below in bounds.items():
         value = checks.real(getattr(optimizer, name), f"{kind}'s {name}", least=0, below=below)
         checks.settle(optimizer, **{name: value})
+
+
+def _averaged(by: Adam | AdamW, slope: Tensor, memory: Memory, t: Tensor) -> tuple[Tensor, Memory]:
+    """The mean slope over its mean size, and both averages."""
+    m, v = memory
+    m = by.beta1 * m + (1 - by.beta1) * slope
+    v = by.beta2 * v + (1 - by.beta2) * slope * slope
+    return m / (1 - by.beta1**t) / ((v / (1 - by.beta2**t)).sqrt() + by.epsilon), [m, v]

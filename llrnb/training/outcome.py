@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llrnb.models import Model, outputs_of
 from llrnb.networks import Params
+from llrnb.stacks import Stack
 
 # A loss above this is a divergence; its square root is still far from overflow.
 BLOWN_UP = 1e100
@@ -32,13 +33,17 @@ class History:
     params: Params  # each (record, net, ...)
     loss: Float[Tensor, "record net"]
 
+    def at(self, record: int) -> Stack:
+        """The networks at one of these steps."""
+        return Stack({name: value[record] for name, value in self.params.items()})
+
 
 @dataclass(frozen=True)
 class Training:
-    """Many trained networks, along a leading `net` axis.
+    """Many trained networks.
 
     Attributes:
-        params: each array with a leading net axis.
+        params: of every network; `params[i]` is one of them.
         loss: that of these params on the train data.
         steps: the number of updates made.
         status: why each network stopped.
@@ -48,7 +53,7 @@ class Training:
         passed_over: why other engines were not taken.
     """
 
-    params: Params
+    params: Stack
     loss: Float[Tensor, " net"]
     steps: Int[Tensor, " net"]
     status: tuple[Status, ...]
@@ -62,7 +67,7 @@ class Training:
         past = {name: value[:, nets] for name, value in self.history.params.items()}
         return replace(
             self,
-            params={name: value[nets] for name, value in self.params.items()},
+            params=self.params[nets],
             loss=self.loss[nets],
             steps=self.steps[nets],
             status=tuple(self.status[i] for i in nets),
@@ -75,10 +80,8 @@ class Training:
         """The outputs of every network at many inputs."""
         inputs = torch.as_tensor(inputs, device="cpu")
         x = inputs.double() if inputs.is_floating_point() else inputs
-        nets = range(len(self.loss))
-        each = [{name: value[i] for name, value in self.params.items()} for i in nets]
         with torch.no_grad():
-            return torch.stack([outputs_of(self.model, params, x) for params in each])
+            return torch.stack([outputs_of(self.model, params, x) for params in self.params.each()])
 
 
 def stopped(loss: float, steps: int, *, tolerance: float, limit: int) -> Status | None:
@@ -90,13 +93,11 @@ def stopped(loss: float, steps: int, *, tolerance: float, limit: int) -> Status 
     return Status.STEP_LIMIT if steps == limit else None
 
 
-def empty_history(initial: Params, record_at: tuple[int, ...]) -> History:
+def empty_history(initial: Stack, record_at: tuple[int, ...]) -> History:
     """A history to be filled by an engine."""
-    nets = len(next(iter(initial.values())))
     params = {
         name: torch.empty((len(record_at), *value.shape), dtype=value.dtype, device="cpu")
         for name, value in initial.items()
     }
-    return History(
-        record_at, params, torch.empty((len(record_at), nets), dtype=torch.float64, device="cpu")
-    )
+    shape = len(record_at), initial.nets
+    return History(record_at, params, torch.empty(shape, dtype=torch.float64, device="cpu"))

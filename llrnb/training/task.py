@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from llrnb.models import Model
-from llrnb.networks import Params
+from llrnb.stacks import Stack
 from llrnb.training.losses import Loss
 from llrnb.training.optimizers import Optimizer
 from llrnb.training.outcome import Training
@@ -28,7 +28,7 @@ class Task:
         outputs: (sample, ...) or (net, sample, ...), to match.
         own_data: whether inputs and outputs have the axis `net`.
         counts: samples of each network, where they differ: its others are zero and not its own.
-        starts: the initial parameters, each with a leading axis `net`.
+        starts: the initial parameters.
         rates: a learning rate for each network.
         seeds: of each network's mini-batches.
         steps, tolerance, record_at, optimizer, batch_size, precision, device: see `llrnb.train`.
@@ -40,7 +40,7 @@ class Task:
     outputs: Shaped[Tensor, "..."]
     own_data: bool
     counts: tuple[int, ...] | None
-    starts: Params
+    starts: Stack
     rates: Float[np.ndarray, " net"]
     seeds: tuple[int, ...]
     steps: int
@@ -79,7 +79,7 @@ class Task:
             inputs=self.inputs[some, :size] if self.own_data else self.inputs,
             outputs=self.outputs[some, :size] if self.own_data else self.outputs,
             counts=counts,
-            starts={name: value[some] for name, value in self.starts.items()},
+            starts=self.starts[some],
             rates=self.rates[some],
             seeds=tuple(self.seeds[i] for i in some),
         )

@@ -20,6 +20,7 @@ from llrnb import (
     products,
     rank,
     reduction,
+    stacks,
     strategies,
     sweep,
     targets,
@@ -61,6 +62,7 @@ from tools.search._kinds import (
     SHOWN_PARAMS,
     SIZE,
     SQUARE,
+    STACKED,
     STEPS_AT,
     STRANGE,
     TABLE,
@@ -859,6 +861,9 @@ def _training() -> None:
         batch_size=COUNT_OR_NONE,
         precision=WORD,
     )
+    _call("stacks.Stack", stacks.Stack, lambda: {"params": _stack()}, params=STACKED)
+    each = lambda: {"networks": [_rounded(_net().init(1.0, seed)) for seed in range(2)]}  # noqa: E731
+    _call("stacks.Stack.of", stacks.Stack.of, each, networks=strange([], [1], [{"w": [1.0]}], {}))
     _call(
         "training.GradientDescent",
         training.GradientDescent,
@@ -1053,6 +1058,25 @@ def _relu() -> None:
         precision=WORD,
         device=WORD_DEVICE,
     )
+    net = descent.ReluNetwork("skip", 3, 4)
+    _call(
+        "relu.ReluNetwork",
+        descent.ReluNetwork,
+        {"kind": "skip", "input_dim": 3, "width": 4, "activation": "relu"},
+        kind=WORD,
+        input_dim=COUNT,
+        width=COUNT,
+        activation=WORD,
+    )
+    _call(
+        "relu.ReluNetwork.outputs",
+        net.outputs,
+        lambda: {"params": {k: v[0] for k, v in _relu_params().items()}, "inputs": _grid(6, 3)},
+        params=SHOWN_PARAMS,
+        inputs=but_shapes(FREE_DATA, (5, 3)),
+    )
+    _call("relu.ReluNetwork.start", net.start, {"seed": 3}, seed=SEED)
+    _call("relu.ReluNetwork.init", net.init, {"std": 0.5, "seed": 3}, std=REAL0, seed=SEED)
     _call(
         "relu.initial_relu",
         descent.initial_relu,

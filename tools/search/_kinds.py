@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llrnb import stacks
+
 
 class _Nothing:
     """A value of a class that no function knows."""
@@ -287,6 +289,18 @@ def _either_params(value, rng) -> list:
 PARAMS = Kind(_bad_params, _same_params, _either_params)
 # A network that has diverged may be looked at.
 SHOWN_PARAMS = Kind(partial(_bad_params, finite=False), _same_params, _either_params)
+
+
+def _bad_stack(value, rng) -> list:
+    name = str(rng.choice(list(value)))
+    one = value[name]
+    wrong = [one + 0j, one > 0, one[0] if one.ndim == 1 else one[:1], None, "w", 0.5, one.numpy()]
+    wrong += [one.to_sparse(), one.to("meta")]
+    numbered = dict(enumerate(value.values()))
+    return [None, NOTHING, 3, "wba", "", [], {}, numbered, *({**value, name: bad} for bad in wrong)]
+
+
+STACKED = Kind(_bad_stack, lambda value, rng: [stacks.Stack(value)])
 
 
 def strange(*more) -> Kind:
