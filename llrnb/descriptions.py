@@ -9,11 +9,10 @@ Each kind takes the arguments of the function or class that it stands for.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from inspect import signature
 from math import nan
 
 from llrnb import checks
-from llrnb.networks import TanhNetwork, cnn, fully_connected
+from llrnb.networks import TanhNetwork, cnn, fully_connected, tanh_network
 from llrnb.targets import Target, generic_target, paper_target
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
 
@@ -31,11 +30,12 @@ def network_from(description: Mapping) -> TanhNetwork:
     21
     """
     kinds = {"fully connected": fully_connected, "cnn": cnn, "windows": TanhNetwork}
-    return _made(kinds, "network", description)
+    return checks.described(kinds, "network", description)
 
 
 def describe_network(net: TanhNetwork) -> dict:
     """A network's fields, from which `network_from` makes it again."""
+    tanh_network(net)
     fields = {**asdict(net), "windows": [list(window) for window in net.windows]}
     if not net.output_bias:  # so that older keys of stored rows stay as they are
         del fields["output_bias"]
@@ -99,7 +99,7 @@ def target_from(description: Mapping) -> Target:
     6
     """
     kinds = {"paper": paper_target, "generic": _generic, "params": _with_params}
-    return _made(kinds, "target", description)
+    return checks.described(kinds, "target", description)
 
 
 def describe_target(target: Target) -> dict:
@@ -120,7 +120,7 @@ def optimizer_from(description: Mapping) -> Optimizer:
     >>> optimizer_from({"kind": "gradient descent", "momentum": 0.9})
     GradientDescent(momentum=0.9, weight_decay=0.0)
     """
-    return _made(_OPTIMIZERS, "optimizer", description)
+    return checks.described(_OPTIMIZERS, "optimizer", description)
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict:
@@ -130,17 +130,6 @@ def describe_optimizer(optimizer: Optimizer) -> dict:
 
 
 _OPTIMIZERS = {"gradient descent": GradientDescent, "adam": Adam}
-
-
-def _made(kinds: Mapping, what: str, description: Mapping):
-    arguments = checks.meant(checks.mapping(description, f"a {what}"))
-    kind = checks.one_of(kinds, f"the {what}'s kind", arguments.pop("kind", None))
-    try:
-        signature(kinds[kind]).bind(**arguments)
-    except TypeError as error:  # Python's message names the argument
-        needed = list(signature(kinds[kind]).parameters)
-        raise ValueError(f"a {what} of kind {kind!r} needs some of {needed}: {error}") from None
-    return kinds[kind](**arguments)
 
 
 def _generic(*, network, seed=0) -> Target:

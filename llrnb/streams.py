@@ -28,6 +28,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "deep initial params": (*_DEEP, "seed"),
     "deep target params": (*_DEEP, "seed"),
     "module initial params": ("shapes", "seed"),
+    "model target params": ("shapes", "seed"),
     "mini-batch orders": ("batch_size", "seed"),
     "generic inputs": (),
     "fresh inputs": (),

@@ -16,6 +16,7 @@ from llrnb import (
     train,
 )
 from llrnb.condensation import condense
+from llrnb.descriptions import describe_target
 from llrnb.least_squares import fit
 from llrnb.networks import TanhNetwork, predict
 from llrnb.targets import generic_target
@@ -77,7 +78,7 @@ def test_engines_for_tanh_refuse_it(engine):
         lambda: narrowest_interpolator(NET, INPUTS, OUTPUTS, budget=10, seed=0),
         lambda: certify(NET, PARAMS, INPUTS, OUTPUTS),
         lambda: condense(NET, PARAMS),
-        lambda: generic_target(NET),
+        lambda: describe_target(generic_target(NET)),
     ],
 )
 def test_what_holds_for_tanh_alone_is_not_said_of_it(claim):
