@@ -1419,6 +1419,13 @@ def _pictures() -> None:
         metric=WORD,
     )
     _call(
+        "figures.losses",
+        figures.losses,
+        lambda: {"table": _rows().assign(test_loss=0.5), "by": "test_loss"},
+        table=TABLE,
+        by=WORD,
+    )
+    _call(
         "figures.fig3",
         figures.fig3,
         lambda: {
