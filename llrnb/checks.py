@@ -201,6 +201,13 @@ def data(values: object, name: str, *, finite: bool = True) -> Float[Tensor, "..
     return double(torch.from_numpy(array.astype(np.float64)), name, finite=finite)
 
 
+def numbers(values: object, name: str) -> Shaped[Tensor, "..."]:
+    """Finite numbers as float64 on the CPU, but integers, such as kinds and tokens, as int64."""
+    found = data(values, name)
+    whole = _array(values.detach() if isinstance(values, Tensor) else values).dtype.kind in "iu"
+    return found.to(torch.int64) if whole else found
+
+
 def array(values: object, name: str, *sizes: int | None) -> Float[np.ndarray, "..."]:
     """The same as an array with so many axes, each of a given length or, for None, at least 1."""
     found = data(values, name).numpy()
@@ -268,6 +275,18 @@ def meant(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: meant(part) for key, part in value.items()}
     return tuple(map(meant, value)) if isinstance(value, list | tuple) else value
+
+
+def described(kinds: Mapping[str, Callable[..., T]], what: str, description: Mapping) -> T:
+    """What a description names: its `kind`, next to the arguments that this kind takes."""
+    arguments = meant(mapping(description, f"a {what}"))
+    kind = one_of(kinds, f"the {what}'s kind", arguments.pop("kind", None))
+    try:
+        signature(kinds[kind]).bind(**arguments)
+    except TypeError as error:  # Python's message names the argument
+        needed = list(signature(kinds[kind]).parameters)
+        raise ValueError(f"a {what} of kind {kind!r} needs some of {needed}: {error}") from None
+    return kinds[kind](**arguments)
 
 
 def came(value: object) -> str:

@@ -9,7 +9,6 @@ Each kind takes the arguments of the function or class that it stands for.
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from inspect import signature
 from math import nan
 
 from llrnb import checks
@@ -32,7 +31,7 @@ def network_from(description: Mapping) -> TwoLayerNetwork:
     21
     """
     kinds = {"fully connected": fully_connected, "cnn": cnn, "windows": TwoLayerNetwork}
-    return _made(kinds, "network", description)
+    return checks.described(kinds, "network", description)
 
 
 def describe_network(net: TwoLayerNetwork) -> dict:
@@ -117,7 +116,7 @@ def target_from(description: Mapping) -> Target:
     6
     """
     kinds = {"paper": paper_target, "generic": _generic, "params": _with_params}
-    return _made(kinds, "target", description)
+    return checks.described(kinds, "target", description)
 
 
 def describe_target(target: Target) -> dict:
@@ -138,7 +137,7 @@ def optimizer_from(description: Mapping) -> Optimizer:
     >>> optimizer_from({"kind": "gradient descent", "momentum": 0.9})
     GradientDescent(momentum=0.9, weight_decay=0.0)
     """
-    return _made(_OPTIMIZERS, "optimizer", description)
+    return checks.described(_OPTIMIZERS, "optimizer", description)
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict:
@@ -153,17 +152,6 @@ _OPTIMIZERS = {
     "adamw": AdamW,
     "sign descent": SignDescent,
 }
-
-
-def _made(kinds: Mapping, what: str, description: Mapping):
-    arguments = checks.meant(checks.mapping(description, f"a {what}"))
-    kind = checks.one_of(kinds, f"the {what}'s kind", arguments.pop("kind", None))
-    try:
-        signature(kinds[kind]).bind(**arguments)
-    except TypeError as error:  # Python's message names the argument
-        needed = list(signature(kinds[kind]).parameters)
-        raise ValueError(f"a {what} of kind {kind!r} needs some of {needed}: {error}") from None
-    return kinds[kind](**arguments)
 
 
 def _generic(*, network, seed=0) -> Target:

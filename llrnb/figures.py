@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from string import ascii_lowercase
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +19,8 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 )  # fmt: skip
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+_QUARTILES = {0.25: "lower", 0.75: "higher"}  # of losses that may be infinite
+_MARKERS = "osD^v"  # one for every turn of the colours
 
 
 def style() -> None:
@@ -73,7 +77,7 @@ def sample_size_rows(
         axes.vlines(rank, **dash, color="white", linewidth=3.5)
         axes.vlines(rank, **dash, color=VERMILION, linewidth=2, linestyle=(0, (2.5, 1)))
     axes.hlines(np.arange(len(labels) - 1) + 0.5, edges[0], edges[-1], color="white", zorder=2)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), [_in_lines(str(label), 20) for label in labels])
     axes.set_xlabel("sample size n")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -81,44 +85,92 @@ def sample_size_rows(
 
 
 def fig3(table: pd.DataFrame, *, value: str, ranks: Mapping[str, int], label: str) -> plt.Figure:
-    """Panels (a) to (d) of Figure 3 of the LLR paper.
+    """Figure 3 of the LLR paper: the narrowest network of every family, and a panel for each.
 
     Args:
         table: rows of `llrnb.sweep.run`, at one learning rate per cell.
-        value: "test_error" (logarithmic colours) or a column of fractions.
-        ranks: the target's model rank in each family.
+        value: "test_error" or another error or loss (logarithmic colours), or a column of
+            fractions.
+        ranks: the target's model rank in each family to show, in the order of the panels.
         label: what the colours mean.
     """
     families = list(checks.mapping(ranks, "ranks"))
     checks.table(table, ["family", "multiple", "parameters", "samples"])
     checks.one_of(table.columns, "value", value)
-    if len(families) != 3 or set(families) - set(table["family"]):
-        raise ValueError(f"the figure needs rows of three families, got {families}")
-    narrowest = table["multiple"] == table["multiple"].min()
-    panels = {"(a) narrowest networks": table[narrowest].assign(row=lambda t: t["family"])}
-    for letter, family in zip("bcdefg", families, strict=False):
-        of_family = table[table["family"] == family]
-        panels[f"({letter}) {family}"] = of_family.assign(
-            row=of_family["multiple"].map("{}×".format)
-            + of_family["parameters"].map(", M = {}".format)
-        )
-    logarithmic = value.endswith("error")
+    if not families or set(families) - set(table["family"]):
+        raise ValueError(f"the figure needs rows of 1 family or more, of each, got {families}")
+    titled = _of_families(table, families)
+    logarithmic = value.endswith(("error", "loss"))
     norm = LogNorm(1e-6, 1, clip=True) if logarithmic else Normalize(0, 1)
-    figure, grid = plt.subplots(2, 2, figsize=(8.2, 4.6), sharex=True)
-    for axes, (title, rows) in zip(grid.flat, panels.items(), strict=True):
+    most = max(rows["row"].nunique() for rows in titled.values())
+    figure, panels = _panels(len(titled), max(2.15, 0.8 + 0.22 * most))
+    for letter, axes, (title, rows) in zip(ascii_lowercase, panels, titled.items(), strict=False):
         of_row = rows.drop_duplicates("row")["family"].map(ranks)
         colours = sample_size_rows(
             axes, rows, value=value, ranks=list(of_row), norm=norm,
             cmap="Blues" if logarithmic else "Greens",
         )  # fmt: skip
-        axes.set_title(title, loc="left")
-    for axes in grid[0]:
-        axes.set_xlabel("")
+        title = f"({letter}) {title}" if len(panels) > 1 else title
+        axes.set_title(_in_lines(title, 45), loc="left")
+    _sizes_below(panels)
     bar = figure.colorbar(
-        colours, ax=grid, label=label, extend="both" if logarithmic else "neither"
-    )
+        colours, ax=panels, label=label, aspect=max(20, 5 * len(panels)),
+        extend="both" if logarithmic else "neither",
+    )  # fmt: skip
     bar.outline.set_visible(False)
     return figure
+
+
+def _of_families(table: pd.DataFrame, families: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """For each panel's title the rows in it, with the label of each."""
+    of = {family: table[table["family"] == family] for family in families}
+    narrowest = [
+        rows[rows["parameters"] == rows["parameters"].min()].assign(row=family)
+        for family, rows in of.items()
+    ]
+    first = {"narrowest networks": pd.concat(narrowest)} if len(families) > 1 else {}
+    return first | {
+        family: rows.assign(
+            row=[
+                f"{_times(multiple)}{', ' * bool(_times(multiple))}M = {parameters}"
+                for multiple, parameters in zip(rows["multiple"], rows["parameters"], strict=True)
+            ]
+        )
+        for family, rows in of.items()
+    }
+
+
+def _in_lines(name: str, width: int) -> str:
+    """A name in at most two lines."""
+    return fill(name, width, max_lines=2, placeholder=" …")
+
+
+def _times(multiple: object) -> str:
+    """A multiple as a label; none if it is missing."""
+    if pd.isna(multiple):
+        return ""
+    return multiple if isinstance(multiple, str) else f"{multiple:g}×"
+
+
+def _panels(count: int, height: float, *, sharey: bool = False) -> tuple[plt.Figure, list[Axes]]:
+    """Axes in rows of two, so high, with a common sample size and room for a colour bar."""
+    rows, columns = -(-count // 2), min(count, 2)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(3.6 * columns + 1, height * rows + 0.3), sharex=True,
+        sharey=sharey, squeeze=False,
+    )  # fmt: skip
+    for axes in grid.flat[count:]:
+        axes.remove()
+    return figure, list(grid.flat[:count])
+
+
+def _sizes_below(panels: Sequence[Axes]) -> None:
+    """Name the sample size below the lowest panel of each of two columns, and nowhere else."""
+    for axes in panels:
+        axes.set_xlabel("")
+    for axes in panels[-2:]:
+        axes.set_xlabel("sample size n")
+        axes.tick_params(labelbottom=True)
 
 
 def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -> plt.Figure:
@@ -130,20 +182,57 @@ def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -
     """
     columns = ["variant", "family", "multiple", "samples", "test_error", "test_error_sem"]
     checks.table(table, columns)
-    figure, axes = plt.subplots(figsize=(6.4, 3.4))
-    for (variant, family, multiple), rows in table.groupby(
-        ["variant", "family", "multiple"], sort=False, dropna=False
-    ):
-        times = "" if pd.isna(multiple) else f" {multiple:g}×"
+    networks = table.groupby(["variant", "family", "multiple"], sort=False, dropna=False)
+    many = len(networks) > len(COLOURS)
+    figure, axes = plt.subplots(figsize=(6.4 + 2 * many, max(3.4, 0.22 * len(networks) + 0.4)))
+    for number, ((variant, family, multiple), rows) in enumerate(networks):
+        named = " ".join(filter(None, [_in_lines(family, 28), _times(multiple)]))
         rows = rows.sort_values("samples")
         line = axes.errorbar(
-            rows["samples"], rows["test_error"], rows["test_error_sem"].fillna(0), marker="o",
-            markersize=4, capsize=3, label=f"{family}{times}{', ' * bool(variant)}{variant}",
+            rows["samples"], rows["test_error"], rows["test_error_sem"].fillna(0),
+            marker=_MARKERS[number // len(COLOURS) % len(_MARKERS)], markersize=4, capsize=3,
+            label=f"{named}, {variant}" if variant and not pd.isna(variant) else named,
         )  # fmt: skip
-        if ranks:
+        if family in (ranks or {}):
             axes.axvline(ranks[family], color=line[0].get_color(), linestyle="--", linewidth=1)
     axes.set(xscale="log", yscale="log", xlabel="sample size n", ylabel="mean test error")
-    axes.legend()
+    (figure if many else axes).legend(loc="outside right upper" if many else "best")
+    return figure
+
+
+def losses(table: pd.DataFrame, *, by: str = "test_loss") -> plt.Figure:
+    """Train and test loss of a model of one's own against sample size, at the best learning rate.
+
+    Lines are medians over the trials, bands reach from the lower to the upper quartile; a loss that
+    is not a number, of a network that has diverged, counts as infinite.
+
+    Args:
+        table: rows of an `llrnb.sweep.OwnModel`, or columns samples, learning_rate, train_loss and
+            test_loss; each value of the column variant, if there is one, has a colour.
+        by: the loss whose median is lowest at the rate that is shown, for each sample size.
+    """
+    checks.table(table, ["samples", "learning_rate", "train_loss", "test_loss"])
+    checks.one_of(("train_loss", "test_loss"), "by", by)
+    table = table.fillna({"train_loss": np.inf, "test_loss": np.inf})
+    variant = table["variant"].fillna("") if "variant" in table else ""
+    named = table.assign(variant=variant).sort_values("samples", kind="stable")
+    of_rate = named.groupby(["variant", "samples", "learning_rate"], sort=False)
+    best = of_rate[by].median().groupby(level=[0, 1], sort=False).idxmin()
+    figure, panels = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True)
+    for axes, loss in zip(panels, ("train_loss", "test_loss"), strict=True):
+        low, high = (of_rate[loss].quantile(q, end) for q, end in _QUARTILES.items())
+        for variant, rates in best.groupby(level=0, sort=False):
+            sizes = rates.index.get_level_values("samples")
+            line = axes.plot(sizes, of_rate[loss].median()[rates], ".-", label=variant)
+            colour = {"color": line[0].get_color(), "alpha": 0.25, "linewidth": 0}
+            axes.fill_between(sizes, low[rates], high[rates], **colour)
+        axes.set(xscale="log", yscale="log", xlabel="sample size n", title=loss.replace("_", " "))
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    sizes = sorted(set(table["samples"]))[:: -(-table["samples"].nunique() // 8)]
+    panels[0].set_xticks(sizes, map(str, sizes))
+    panels[0].set_ylabel("median and quartiles")
+    if any(best.index.get_level_values(0)):
+        panels[1].legend()
     return figure
 
 
@@ -236,17 +325,12 @@ def phase_diagram(
     """
     checks.table(table, ["variant", "samples", "dim", "value"])
     variants = list(dict.fromkeys(table["variant"]))
-    rows = -(-len(variants) // 2) if len(variants) > 1 else 1
-    columns = min(len(variants), 2)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(3.6 * columns + 1, 2.6 * rows + 0.3), sharex=True, sharey=True,
-        squeeze=False,
-    )  # fmt: skip
+    figure, panels = _panels(len(variants), 2.6, sharey=True)
     values = table["value"].to_numpy(float)
     positive = values[np.isfinite(values) & (values > 0)]
     low = max(positive.min(initial=1.0), positive.max(initial=1.0) * 1e-4)
     norm = Normalize(0, 1) if share else LogNorm(low, positive.max(initial=1.0))
-    for axes, variant in zip(grid.flat, variants, strict=False):
+    for axes, variant in zip(panels, variants, strict=True):
         panel = table[table["variant"] == variant].pivot(
             index="dim", columns="samples", values="value"
         )
@@ -254,21 +338,21 @@ def phase_diagram(
         for number, (name, line) in enumerate((lines or {}).items()):
             dims = np.linspace(panel.index.min(), panel.index.max(), 50)
             axes.plot(line(dims), dims, color="white", linewidth=3, scalex=False, scaley=False)
+            colour = COLOURS[(1 + number) % len(COLOURS)]
             axes.plot(
-                line(dims), dims, color=COLOURS[1 + number], linestyle="--", label=name,
-                scalex=False, scaley=False,
+                line(dims), dims, color=colour, linestyle="--", label=name, scalex=False,
+                scaley=False,
             )  # fmt: skip
-        axes.set_title(variant)
-    for axes in grid.flat[len(variants) :]:
-        axes.remove()
-    for axes in grid.flat[len(variants) - columns : len(variants)]:  # the lowest of each column
-        axes.set_xlabel("sample size n")
-        axes.tick_params(labelbottom=True)
-    for axes in grid[:, 0]:
+        axes.set_title(_in_lines(str(variant), 40))
+    _sizes_below(panels)
+    for axes in panels[::2]:
         axes.set_ylabel("dimension d")
     if lines:
-        grid[0, 0].legend(loc="upper left", frameon=True, framealpha=0.9)
-    figure.colorbar(colours, ax=figure.axes, label=label, extend="neither" if share else "min")
+        panels[0].legend(loc="upper left", frameon=True, framealpha=0.9)
+    figure.colorbar(
+        colours, ax=panels, label=label, aspect=max(20, 5 * len(panels)),
+        extend="neither" if share else "min",
+    )  # fmt: skip
     return figure
 
 

@@ -29,6 +29,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "deep target params": (*_DEEP, "seed"),
     "product initial params": ("widths", "seed"),
     "module initial params": ("shapes", "seed"),
+    "model target params": ("shapes", "seed"),
     "mini-batch orders": ("batch_size", "seed"),
     "generic inputs": (),
     "fresh inputs": (),

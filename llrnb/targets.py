@@ -1,36 +1,100 @@
-"""Planted targets and the data drawn from them.
+"""Targets and the data drawn from them.
 
-A target is a network with its parameters. Data are standard normal inputs with the target's exact
-outputs; every data set has its own random stream, keyed by its size and its seed, so that different
-architectures meet the same data.
+A target is a function to recover: a model with its parameters (`Target`), any function on many
+inputs at once, or arrays that came. Inputs are drawn from a law (`llrnb.laws`), N(0, I) unless
+another is named, and outputs are exact; every data set has its own random stream, keyed by its size
+and its seed, so that different architectures meet the same data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.networks import Params, TanhNetwork, cnn, predict
-from llrnb.streams import rng
+from llrnb.deep import DeepNetwork
+from llrnb.laws import NORMAL, Law, Rows
+from llrnb.models import Model, as_model, outputs_of
+from llrnb.networks import Params, TanhNetwork, cnn
+from llrnb.streams import ROLES, rng
 
 
 @dataclass(frozen=True)
 class Target:
-    """A function to recover, f*(x) = net(params, x)."""
+    """A function to recover, f*(x) = net(params, x).
 
-    net: TanhNetwork
-    params: Params
+    Attributes:
+        net: a network of the book, any model, or a torch module.
+        params: its parameters, in float64 on the CPU; a module has its own.
+        input_shape: of one input, where the net does not know it.
+    """
+
+    net: Model | Callable
+    params: Params | None = None
+    input_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        checks.instance(self.net, TanhNetwork, "net").check(self.params)
-        checks.double_params(self.params)  # finite ones
+        net, params = as_model(self.net, self.params, self.input_shape)
+        shape = getattr(net, "input_shape", self.input_shape)
+        if shape is None or self.input_shape not in (None, shape):
+            raise TypeError(
+                f"a target needs the input_shape of its net, {shape}, got {self.input_shape}"
+            )
+        shape = checks.many(checks.count, shape, "input_shape", fewest=0)
+        if hasattr(net, "shapes"):
+            checks.shapes(params, net.shapes)
+        checks.settle(self, net=net, params=checks.double_params(params), input_shape=shape)
 
-    def __call__(self, inputs: Float[Tensor, "sample input"]) -> Float[Tensor, " sample"]:
-        """The target's outputs at many inputs."""
-        return predict(self.net, self.params, inputs)
+    def __call__(self, inputs: Shaped[Tensor, "sample ..."]) -> Float[Tensor, "sample ..."]:
+        """The target's outputs at many inputs; integers, such as tokens, stay integers."""
+        whole = isinstance(inputs, Tensor) and inputs.dtype in (torch.int32, torch.int64)
+        inputs = inputs if whole else checks.tensor(inputs, "inputs").double()
+        if inputs.ndim == 0 or inputs.shape[1:] != self.input_shape:
+            needed = ", ".join(map(str, self.input_shape))
+            raise ValueError(
+                f"the target needs inputs of shape (sample, {needed}), got {tuple(inputs.shape)}"
+            )
+        return outputs_of(self.net, self.params, inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Arrays that came: a target that is known at some inputs only.
+
+    Attributes:
+        inputs, outputs: "sample ..."; integers, such as tokens and kinds, stay integers.
+        tests: how many samples, the last ones, are set apart for tests.
+    """
+
+    inputs: Shaped[Tensor | np.ndarray, "..."]
+    outputs: Shaped[Tensor | np.ndarray, "..."]
+    tests: int = 0
+
+    def __post_init__(self) -> None:
+        inputs, outputs = (checks.numbers(getattr(self, n), n) for n in ("inputs", "outputs"))
+        if not (inputs.ndim and outputs.ndim and len(inputs) == len(outputs) > 0):
+            raise ValueError(
+                "a data set needs as many outputs as inputs, at least 1, got shapes "
+                f"{tuple(inputs.shape)} and {tuple(outputs.shape)}"
+            )
+        checks.settle(self, inputs=inputs, outputs=outputs)
+        checks.settle(self, tests=self._numbers.tests)
+
+    @property
+    def _numbers(self) -> Rows:
+        """Those of the samples."""
+        return Rows(np.arange(len(self.inputs))[:, None], self.tests)
+
+    def at(
+        self, samples: int, seed: int, role: str
+    ) -> tuple[Shaped[Tensor, "sample ..."], Shaped[Tensor, "sample ..."]]:
+        """So many samples in random order, each at most once."""
+        chosen = draw_inputs(samples, 1, seed, role=role, law=self._numbers)[:, 0]
+        return self.inputs[chosen], self.outputs[chosen]
 
 
 def paper_target(
@@ -57,49 +121,149 @@ def paper_target(
     return Target(net, params)
 
 
-def generic_target(net: TanhNetwork, seed: int = 0) -> Target:
-    """A target whose parameters are all drawn from N(0, 1): generic in its own architecture."""
-    checks.instance(net, TanhNetwork, "net")
-    return Target(net, net.draw_params(net.stream("target params", checks.seed(seed))))
+def generic_target(
+    net: Model | torch.nn.Module, seed: int = 0, *, input_shape: tuple[int, ...] | None = None
+) -> Target:
+    """A target whose parameters are all drawn from N(0, 1): generic in its own architecture.
+
+    Args:
+        net: a network of the book, another model, or a torch module with the `input_shape` of one
+            input.
+        seed: of the stream, which is never that of an initialisation.
+    """
+    seed = checks.seed(seed)
+    if isinstance(net, torch.nn.Module):
+        net, _ = as_model(net, None, input_shape)
+    checks.instance(net, Model, "net")
+    if isinstance(net, TanhNetwork | DeepNetwork):
+        role = "target params" if isinstance(net, TanhNetwork) else "deep target params"
+        return Target(net, net.draw_params(net.stream(role, seed)))
+    stream = rng("model target params", shapes=tuple(net.shapes.values()), seed=seed)
+    drawn = {name: stream.standard_normal(shape) for name, shape in net.shapes.items()}
+    return Target(net, {name: torch.from_numpy(np.asarray(one)) for name, one in drawn.items()})
+
+
+Given = Target | DataSet | Callable | tuple  # what data can be drawn from
 
 
 def draw(
-    target: Target, samples: int, seed: int = 0
-) -> tuple[Float[Tensor, "sample input"], Float[Tensor, " sample"]]:
-    """Inputs from N(0, I) to train on, and the target's outputs there.
+    target: Given,
+    samples: int,
+    seed: int = 0,
+    *,
+    law: Law = NORMAL,
+    input_shape: tuple[int, ...] | None = None,
+) -> tuple[Shaped[Tensor, "sample ..."], Shaped[Tensor, "sample ..."]]:
+    """Inputs from a law to train on, and the target's outputs there.
+
+    Args:
+        target: a `Target`; a module, or any function from many inputs, "sample ...", to as many
+            outputs, "sample ...", each of them a number or of any shape; or a `DataSet`, or a pair
+            of arrays (inputs, outputs), from which samples are taken in random order.
+        samples: how many.
+        seed: of the stream, which belongs to this number of samples.
+        law: what inputs are drawn from.
+        input_shape: of one input, if neither the target nor the law knows it.
 
     Raises:
-        ValueError: fewer than 1 sample.
+        ValueError: fewer than 1 sample, or more than there are; outputs that are not one for each
+            input, not finite, or others at a second call.
+
+    >>> inputs, outputs = draw(lambda x: x.prod(dim=1), samples=4, input_shape=(2,))
+    >>> inputs.shape, outputs.equal(inputs[:, 0] * inputs[:, 1])
+    (torch.Size([4, 2]), True)
     """
-    checks.instance(target, Target, "target")
-    inputs = draw_inputs(samples, target.net.input_dim, seed)
-    return inputs, target(inputs)
+    return _drawn(target, samples, seed, law, input_shape, "training inputs")
 
 
 def draw_test(
-    target: Target, samples: int = 1000, seed: int = 0
-) -> tuple[Float[Tensor, "sample input"], Float[Tensor, " sample"]]:
-    """Inputs from N(0, I) to test on, and the target's outputs there.
+    target: Given,
+    samples: int = 1000,
+    seed: int = 0,
+    *,
+    law: Law = NORMAL,
+    input_shape: tuple[int, ...] | None = None,
+) -> tuple[Shaped[Tensor, "sample ..."], Shaped[Tensor, "sample ..."]]:
+    """Inputs from a law's test law to test on, and the target's outputs there; see `draw`.
 
-    They come from a stream of their own: at no size and seed are they those of `draw`.
+    They come from a stream of their own: at no size and seed are they those of `draw`. Of arrays
+    they are samples that are set apart, as `DataSet` says.
 
     Raises:
-        ValueError: fewer than 1 sample.
+        ValueError: as `draw`, or no samples are set apart.
     """
-    checks.instance(target, Target, "target")
-    inputs = draw_inputs(samples, target.net.input_dim, seed, role="test inputs")
-    return inputs, target(inputs)
+    return _drawn(target, samples, seed, law, input_shape, "test inputs")
 
 
 def draw_inputs(
-    samples: int, dim: int, seed: int = 0, *, role: str = "training inputs"
-) -> Float[Tensor, "sample input"]:
-    """The inputs of `draw`, or those of another role of `llrnb.streams`.
+    samples: int,
+    dim: int | tuple[int, ...],
+    seed: int = 0,
+    *,
+    role: str = "training inputs",
+    law: Law = NORMAL,
+) -> Shaped[Tensor, "sample ..."]:
+    """The inputs of `draw`, of `draw_test`, or those of another role of `llrnb.streams`.
+
+    Args:
+        samples: how many.
+        dim: the number of inputs, or the shape of one.
+        seed: of the stream.
+        role: of the stream; "test inputs" are drawn from the law's test law.
+        law: what they are drawn from.
 
     Raises:
-        ValueError: fewer than 1 sample, or another role.
+        ValueError: fewer than 1 sample, another role, or a law of other inputs.
     """
     samples, seed = checks.count(samples, "samples"), checks.seed(seed)
-    checks.room("a data set", samples, dim)
-    stream = rng(role, samples=samples, inputs=dim, seed=seed)
-    return torch.from_numpy(stream.standard_normal((samples, dim)))
+    shape = checks.sizes(dim, "dim")
+    checks.one_of(ROLES, "role", role)
+    checks.instance(law, Law, "law")
+    law = law.test_law if role == "test inputs" else law
+    checks.room("a data set", samples, *shape)
+    if law.dim not in (None, prod(shape)):
+        raise ValueError(f"the law needs inputs of {law.dim} numbers, got {shape}")
+    stream = rng(role, samples=samples, inputs=prod(shape), seed=seed)
+    drawn = checks.numbers(law.draw(samples, prod(shape), stream), "a law")
+    if drawn.shape != (samples, prod(shape)):
+        raise ValueError(
+            f"a law needs to draw an array of shape {(samples, prod(shape))}, "
+            f"got {tuple(drawn.shape)}"
+        )
+    return drawn.reshape(samples, *shape)
+
+
+def _drawn(
+    target: Given, samples: int, seed: int, law: Law, shape: tuple[int, ...] | None, role: str
+) -> tuple[Tensor, Tensor]:
+    if isinstance(target, tuple | list) and len(target) == 2:
+        target = DataSet(*target)
+    if isinstance(target, DataSet):
+        if law != NORMAL:
+            raise ValueError(f"arrays need no law, for they are their own, got {law}")
+        return target.at(samples, seed, role)
+    if isinstance(target, torch.nn.Module | Model):
+        target = Target(target, input_shape=shape)
+    checks.function(target, "target")
+    checks.instance(law, Law, "law")
+    shape = getattr(target, "input_shape", shape)
+    shape = law.dim if shape is None else shape
+    if shape is None:
+        raise ValueError("a function needs the input_shape of one input, got None")
+    inputs = draw_inputs(samples, shape, seed, role=role, law=law)
+    return inputs, _outputs_at(target, inputs)
+
+
+def _outputs_at(target: Callable, inputs: Tensor) -> Tensor:
+    """The outputs, checked."""
+    outputs, again = (checks.numbers(target(inputs), "a target's output") for _ in range(2))
+    if outputs.ndim == 0 or len(outputs) != len(inputs):
+        raise ValueError(
+            f"a target needs to give {len(inputs)} outputs, one for each input, got the shape "
+            f"{tuple(outputs.shape)}"
+        )
+    if not torch.equal(outputs, again):
+        raise ValueError(
+            "a target needs to be a function of its inputs, got other outputs at a second call"
+        )
+    return outputs

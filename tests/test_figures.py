@@ -4,6 +4,7 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import Normalize
 
@@ -44,6 +45,100 @@ def test_fig3_has_a_panel_of_narrowest_networks_and_one_per_family():
     labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
     assert labels == ["1×, M = 7", "3×, M = 21"]
     plt.close(figure)
+
+
+def rows_of_families(*names: str) -> pd.DataFrame:
+    """The family numbered k has k + 1 multiples, of which the first is k + 1."""
+    return pd.DataFrame(
+        [
+            {"family": name, "multiple": k + 1 + step, "parameters": 10 * k + step,
+             "samples": samples, "test_error": 10.0 ** (-k - step)}
+            for k, name in enumerate(names) for step in range(k + 1) for samples in (2, 4, 8)
+        ]
+    )  # fmt: skip
+
+
+LONG = "a residual network of depth 4 with layer normalisation of every hidden layer and a skip"
+
+
+@pytest.mark.parametrize("names", [("only",), ("one", LONG), tuple("abcdef"), (LONG, LONG + "s")])
+def test_fig3_takes_any_number_of_families_and_any_names(names):
+    ranks = {name: 3 + k for k, name in enumerate(names)}
+    figure = figures.fig3(rows_of_families(*names), value="test_error", ranks=ranks, label="e")
+    *panels, bar = figure.axes
+    if len(names) > 1:
+        first, *panels = panels
+        shown = first.collections[0].get_array()
+        expected = np.repeat(10.0 ** -np.arange(len(names))[:, None], 3, axis=1)
+        assert np.allclose(shown, expected)  # the narrowest of each
+        dashes = [path[0][0] for lines in first.collections for path in _segments(lines)]
+        assert set(ranks.values()) <= set(dashes)
+    assert len(panels) == len(names)
+    for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
+        letter = f"({'bcdefg'[k]}) " if len(names) > 1 else ""
+        assert axes.get_title(loc="left").startswith(letter + name[:20])
+        assert len(axes.get_title(loc="left").splitlines()) < 3
+        labels = [text.get_text() for text in axes.get_yticklabels()]
+        assert labels == [f"{k + 1 + step}×, M = {10 * k + step}" for step in range(k + 1)]
+    named = [axes for axes in figure.axes[:-1] if axes.get_xlabel()]
+    assert len(named) == min(len(names) + (len(names) > 1), 2) and bar.get_ylabel() == "e"
+    plt.close(figure)
+
+
+def test_multiples_may_be_fractions_words_or_missing():
+    rows = rows_of_families("a", "b", "c")
+    rows["multiple"] = [0.5] * 3 + [np.nan] * 3 + ["wide"] * (len(rows) - 6)
+    figure = figures.fig3(rows, value="test_error", ranks={"a": 3, "b": 4}, label="e")
+    labels = [[text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes[:3]]
+    assert labels == [["a", "b"], ["0.5×, M = 0"], ["M = 10", "wide, M = 11"]]
+    plt.close(figure)
+
+
+def test_a_family_without_rows_is_named():
+    with pytest.raises(ValueError, match=r"rows of 1 family or more, of each, got \['a', 'z'\]"):
+        figures.fig3(rows_of_families("a"), value="test_error", ranks={"a": 1, "z": 2}, label="")
+
+
+def test_many_networks_are_told_apart_beside_the_picture():
+    rows = rows_of_families(*"abcd").assign(variant=np.nan, test_error_sem=0.0)
+    figure = figures.comparison(rows, ranks={"a": 3})
+    lines = [box.lines[0] for box in figure.axes[0].containers]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 10
+    assert figure.axes[0].get_legend() is None
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[:3] == ["a 1×", "b 2×", "b 3×"]
+    plt.close(figure)
+
+
+def test_losses_are_medians_and_quartiles_at_the_best_rate_of_each_size():
+    stream = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        [
+            {"variant": variant, "samples": n, "learning_rate": rate, "trial": trial,
+             "train_loss": stream.lognormal(), "test_loss": stream.lognormal()}
+            for variant in ("mine", "yours") for n in (80, 20) for rate in (0.1, 1.0)
+            for trial in range(5)
+        ]
+    )  # fmt: skip
+    rows.loc[rows.index[:2], "test_loss"] = np.nan  # diverged
+    figure = figures.losses(rows)
+    for axes, loss in zip(figure.axes, ("train_loss", "test_loss"), strict=True):
+        for line, band, variant in zip(
+            axes.lines, axes.collections, ("mine", "yours"), strict=True
+        ):
+            assert line.get_xdata().tolist() == [20, 80]
+            for n, shown in zip((20, 80), line.get_ydata(), strict=True):
+                cell = rows[(rows["variant"] == variant) & (rows["samples"] == n)]
+                both = [cell[cell["learning_rate"] == rate].fillna(np.inf) for rate in (0.1, 1.0)]
+                best = min(both, key=lambda each: sorted(each["test_loss"])[2])
+                values = sorted(best[loss])
+                assert shown == values[2]
+                edge = {y for x, y in band.get_paths()[0].vertices if x == n}
+                assert edge == {values[1], values[3]} or not np.isfinite(values[3])
+    texts = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert texts == ["mine", "yours"]
+    assert figures.losses(rows.drop(columns="variant")).axes[1].get_legend() is None
+    plt.close("all")
 
 
 def test_condensed_vectors_make_blocks():

@@ -145,6 +145,15 @@ def test_recovery_has_a_state_for_every_choice():
     assert "70 parameters, model rank 7" in explorer.states[1, 1, 0].text
 
 
+def test_families_may_have_different_multiples():
+    rows = recovery_rows()
+    rows = rows[(rows["family"] == "two") | (rows["multiple"] == 1)]
+    best = rows[rows["learning_rate"] == 0.1]
+    explorer = interactive.recovery(rows, best, ranks={"one": 5, "two": 7})
+    assert {position[:2] for position in explorer.states} == {(0, 0), (1, 0), (1, 1)}
+    assert explorer.start == (0, 0, 0)
+
+
 def test_the_ranks_are_the_exact_ranks(ranks):
     kinds, cases = ranks.controls[2].values, ranks.controls[3].values
     for (k, p, kind, case), state in ranks.states.items():

@@ -1,9 +1,19 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from llrnb import cnn, fully_connected
-from llrnb.targets import Target, draw, generic_target, paper_target
+from llrnb import DeepNetwork, cnn, from_module, fully_connected
+from llrnb.laws import CovariateShift, Normal, Rows, Uniform
+from llrnb.targets import (
+    DataSet,
+    Target,
+    draw,
+    draw_inputs,
+    draw_test,
+    generic_target,
+    paper_target,
+)
 
 
 def test_the_papers_target_is_equation_8():
@@ -58,3 +68,127 @@ def test_hmtks_teacher_is_the_papers_target_with_biases():
     for row in range(3):
         w1[row, row : row + 3] = torch.tensor([0.6, 0.8, 1.0])
     assert torch.allclose(teacher(inputs), torch.tanh(inputs @ w1.T + 0.3).sum(1) - 0.5)
+
+
+def smooth(inputs):
+    return np.stack([inputs[:, 0] * inputs[:, 1], np.sin(np.asarray(inputs[:, 2]))], axis=1)
+
+
+def test_a_function_with_several_outputs_is_a_target():
+    inputs, outputs = draw(smooth, 8, seed=2, input_shape=(3,))
+    assert torch.equal(inputs, draw_inputs(8, 3, 2))
+    assert np.array_equal(outputs, smooth(inputs.numpy())) and outputs.dtype == torch.float64
+    test_inputs, truth = draw_test(smooth, 8, input_shape=(3,))
+    assert np.array_equal(truth, smooth(test_inputs.numpy()))
+    assert not torch.isin(test_inputs, inputs).any()
+
+
+def test_kinds_stay_integers_and_inputs_may_have_any_shape():
+    inputs, kinds = draw(lambda x: (x.sum(dim=(1, 2)) > 0).long(), 9, input_shape=(2, 3))
+    assert inputs.shape == (9, 2, 3) and kinds.dtype == torch.int64
+    assert torch.equal(inputs.flatten(1), draw_inputs(9, 6))
+
+
+def test_a_law_tells_its_number_of_inputs():
+    rows = np.arange(12.0).reshape(4, 3)
+    inputs, outputs = draw(lambda x: x[:, 0], 4, law=Rows(rows))
+    assert sorted(outputs.tolist()) == [0, 3, 6, 9] and inputs.shape == (4, 3)
+
+
+def test_inputs_of_a_planted_target_come_from_any_law():
+    target, law = paper_target(), CovariateShift(Uniform(), Normal())
+    inputs, outputs = draw(target, 50, law=law)
+    assert inputs.abs().max() < 1 and torch.equal(outputs, target(inputs))
+    assert torch.equal(draw_test(target, 50, law=law)[0], draw_test(target, 50)[0])
+
+
+def conv_and_gelu():
+    layers = nn.Conv1d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 2)
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (
+            generic_target(DeepNetwork((4, 3, 2, 1), bias=True, activation=torch.relu), seed=3),
+            lambda p, x: (
+                (x @ p["w1"].T + p["b1"]).relu() @ p["w2"].T + p["b2"]
+            ).relu() @ p["w3"][0],
+        ),
+        (
+            generic_target(nn.Linear(4, 2), input_shape=(4,)),
+            lambda p, x: x @ p["weight"].T + p["bias"],
+        ),
+        (
+            Target(lambda p, x: p["a"] @ x**2, {"a": torch.ones(3, 4)}, (4,)),
+            lambda p, x: (x**2).sum(dim=1)[:, None].expand(-1, 3),
+        ),
+    ],
+)  # fmt: skip
+def test_any_model_with_its_parameters_is_a_target(target, expected):
+    inputs, outputs = draw(target, 6)
+    assert inputs.shape == (6, 4) and torch.equal(inputs, draw_inputs(6, 4))
+    assert torch.allclose(outputs, expected(target.params, inputs), rtol=1e-12)
+
+
+def test_a_module_is_a_target_with_its_own_parameters_in_evaluation_mode():
+    module = conv_and_gelu()
+    inputs, outputs = draw(module, 7, input_shape=(1, 5))
+    assert module.training and next(module.parameters()).dtype == torch.float32
+    assert torch.allclose(outputs, module.double().eval()(inputs), rtol=1e-12)
+    planted = Target(conv_and_gelu(), input_shape=(1, 5))
+    assert draw(planted, 3)[1].shape == (3, 2)
+
+
+def test_tokens_stay_integers():
+    target = generic_target(nn.Sequential(nn.Embedding(9, 3), nn.Flatten()), input_shape=(2,))
+    tokens, outputs = draw(target, 5, law=Rows(np.arange(10).reshape(5, 2) % 9))
+    assert torch.equal(outputs, target.params["0.weight"][tokens].flatten(1))
+
+
+def test_a_generic_target_is_never_an_initialisation():
+    model = from_module(nn.Linear(4, 2), (4,))
+    planted, initial = generic_target(model, 5).params, model.init(1.0, 5)
+    assert not torch.isin(planted["weight"], initial["weight"]).any()
+    assert torch.equal(planted["bias"], generic_target(model, 5).params["bias"])
+    assert not torch.isin(planted["bias"], generic_target(model, 6).params["bias"]).any()
+
+
+def test_arrays_that_came_are_a_target():
+    x, y = np.arange(20.0).reshape(10, 2), np.arange(10)
+    inputs, outputs = draw((x, y), 10, seed=1)
+    assert torch.equal(inputs[:, 0], 2.0 * outputs) and sorted(outputs.tolist()) == list(range(10))
+    assert outputs.dtype == torch.int64 and outputs.tolist() != list(range(10))
+    own = DataSet(x, y, tests=4)
+    seen = {int(k) for seed in range(9) for k in draw(own, 3, seed)[1]}
+    assert seen == set(range(6)) and set(draw_test(own, 4)[1].tolist()) == {6, 7, 8, 9}
+
+
+def uneven(inputs):
+    return torch.rand(len(inputs))
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: draw(smooth, 5), "a function needs the input_shape of one input, got None"),
+        (lambda: draw(lambda x: x[1:], 5, input_shape=(2,)), r"5 outputs.*shape \(4, 2\)"),
+        (lambda: draw(lambda x: x.sum(), 5, input_shape=(2,)), r"5 outputs.*shape \(\)"),
+        (lambda: draw(lambda x: x.log(), 5, input_shape=(2,)), "finite numbers, got . NaN"),
+        (lambda: draw(lambda x: None, 5, input_shape=(2,)), "output needs an array.*got None"),
+        (lambda: draw(uneven, 5, input_shape=(2,)), "a function of its inputs, got other outputs"),
+        (lambda: draw(fully_connected(5, 3), 5), "a model needs params"),
+        (lambda: draw(nn.Linear(2, 1), 5), "a module needs inputs, or the input_shape"),
+        (lambda: draw((np.ones((3, 2)), np.ones(4)), 2), r"shapes \(3, 2\) and \(4,\)"),
+        (lambda: draw((np.ones((3, 2)), np.ones(3)), 4), "at most 3, got 4"),
+        (lambda: draw_test((np.ones((3, 2)), np.ones(3)), 1), "rows that are set apart"),
+        (lambda: draw((np.ones((3, 2)), np.ones(3)), 2, law=Uniform()), "arrays need no law"),
+        (lambda: Target(lambda p, x: x, {"a": torch.ones(1)}), "needs the input_shape"),
+        (lambda: Target(cnn(5, 3, 1), cnn(5, 3, 1).init(), (4,)), r"\(5,\), got \(4,\)"),
+        (lambda: paper_target()(torch.ones(3, 4)), r"of shape \(sample, 5\), got \(3, 4\)"),
+    ],
+)
+def test_what_is_no_target_is_refused_in_words(ask, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        ask()

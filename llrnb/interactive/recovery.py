@@ -31,11 +31,13 @@ def recovery(table: pd.DataFrame, best: pd.DataFrame, *, ranks: Mapping[str, int
         (i, j, k): _state(rows[(rows["family"] == family) & (rows["multiple"] == multiple)], rank)
         for i, (family, rank) in enumerate(ranks.items())
         for j, multiple in enumerate(multiples)
+        if ((table["family"] == family) & (table["multiple"] == multiple)).any()
         for k, rows in enumerate(chosen.values())
     }
+    widest = max((j for i, j, _ in states if i == 0), default=0)
     controls = (
         Choice("Network", tuple(ranks)),
-        Choice("Multiple", tuple(f"{m}×" for m in multiples), start=len(multiples) - 1),
+        Choice("Multiple", tuple(f"{m:g}×" for m in multiples), start=widest),
         Choice("Learning rate", tuple(chosen)),
     )
     title = "Test error and recovered fraction against the sample size, for one network"

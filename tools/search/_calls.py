@@ -16,6 +16,7 @@ from llrnb import (
     descriptions,
     embedding,
     figures,
+    laws,
     least_squares,
     products,
     rank,
@@ -76,6 +77,7 @@ from tools.search._kinds import (
     bad_data,
     bad_description,
     but,
+    but_arrays,
     but_shapes,
     in_text_of,
     is_unreal,
@@ -565,10 +567,63 @@ def _targets() -> None:
     _call(
         "targets.draw",
         targets.draw,
-        lambda: {"target": targets.paper_target(), "samples": 6, "seed": 3},
+        lambda: {"target": targets.paper_target(), "samples": 6, "seed": 3, "law": laws.NORMAL},
         target=OBJECT,
         samples=COUNT,
         seed=SEED,
+        law=OBJECT,
+    )
+    _call(
+        "targets.draw_inputs",
+        targets.draw_inputs,
+        {"samples": 6, "dim": 3, "seed": 3, "role": "test inputs", "law": laws.NORMAL},
+        samples=COUNT,
+        dim=but_arrays(SIZE),
+        seed=SEED,
+        role=WORD,
+        law=OBJECT,
+    )
+    _call(
+        "targets.DataSet",
+        targets.DataSet,
+        lambda: {"inputs": _grid(9, 5), "outputs": _grid(9, seed=1), "tests": 2},
+        inputs=but_shapes(DATA, (9, 4), (9, 10), (9, 5, 1), (1, 1, 1, 9, 5)),
+        outputs=but_shapes(DATA, (9, 1)),
+        tests=COUNT0,
+    )
+
+
+def _laws() -> None:
+    end = but(but_arrays(REAL), [3])  # one for each input
+    _call("laws.Uniform", laws.Uniform, {"low": -1.0, "high": 0.5}, low=end, high=end)
+    _call("laws.Sphere", laws.Sphere, {"radius": 0.5}, radius=but(POSITIVE, None))
+    _call(
+        "laws.CorrelatedNormal",
+        laws.CorrelatedNormal,
+        {"covariance": ((2.0, 0.5), (0.5, 1.0))},
+        covariance=a_list(NUMBERS),
+    )
+    decay = a_real(above=-1.0, below=1.0)
+    _call("laws.AutoregressiveNormal", laws.AutoregressiveNormal, {"decay": 0.5}, decay=decay)
+    _call(
+        "laws.Rows",
+        laws.Rows,
+        lambda: {"rows": _grid(9, 5), "tests": 2},
+        rows=but_shapes(DATA, (9, 4), (9, 10), (8, 5)),
+        tests=COUNT0,
+    )
+    _call(
+        "laws.CovariateShift",
+        laws.CovariateShift,
+        {"train": laws.NORMAL, "test": laws.Sphere()},
+        train=OBJECT,
+        test=OBJECT,
+    )
+    _call(
+        "laws.law_from",
+        laws.law_from,
+        {"description": {"kind": "uniform", "low": 0.0, "high": 1.0}},
+        description=DESCRIPTION,
     )
 
 
@@ -1438,6 +1493,13 @@ def _pictures() -> None:
         metric=WORD,
     )
     _call(
+        "figures.losses",
+        figures.losses,
+        lambda: {"table": _rows().assign(test_loss=0.5), "by": "test_loss"},
+        table=TABLE,
+        by=WORD,
+    )
+    _call(
         "figures.fig3",
         figures.fig3,
         lambda: {
@@ -1455,6 +1517,7 @@ for _fill in (
     _closed_forms,
     _networks,
     _targets,
+    _laws,
     _ranks,
     _embeddings,
     _fits,

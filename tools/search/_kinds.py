@@ -237,6 +237,15 @@ FREE_DATA = Kind(
 )
 
 
+def but_arrays(kind: Kind) -> Kind:
+    """The kind, where a list is as good as a number."""
+
+    def rest(value, rng):
+        return [b for b in kind.bad(value, rng) if not isinstance(b, np.ndarray | torch.Tensor)]
+
+    return Kind(rest, kind.same, kind.either)
+
+
 def but_shapes(kind: Kind, *shapes: tuple[int, ...]) -> Kind:
     """The kind, where other shapes are as good."""
 
