@@ -230,8 +230,8 @@ def recovered_shares(table: pd.DataFrame, column: str = "recovered") -> pd.DataF
         ValueError: a trial with several rows in a group.
     """
     by = ["variant", "strategy", "family", "target", "multiple", "model_rank", "noise", "samples"]
-    by = grouping(checks.table(table, [column]), by)
-    one_row_per_trial(checks.table(table, by), by)
+    by = grouping(table, by)
+    one_row_per_trial(checks.table(table, [*by, column]), by)
     groups = table.groupby(by, sort=False, dropna=False)[column]
     return groups.agg(trials="size", value="mean").reset_index()
 

@@ -153,8 +153,8 @@ def shares(table: pd.DataFrame, outcome: str = "recovered") -> pd.DataFrame:
         ValueError: an outcome that is none of the table's task, several tasks, or a trial with
             several rows in a group.
     """
-    group = grouping(checks.table(table, ["task"]), _GROUP)
-    checks.table(table, [*group, "trial", "outcome"])
+    group = grouping(table, _GROUP)
+    checks.table(table, ["task", *group, "trial", "outcome"])
     if len(tasks := table["task"].unique()) > 1:
         raise ValueError(f"shares need rows of one task, got {list(tasks)}")
     possible = set(table["outcome"]) - {NOT_RUN, "undecided"}
@@ -187,7 +187,7 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     Raises:
         ValueError: a trial with several rows in a group.
     """
-    group = grouping(checks.table(table, ["outcome"]), _GROUP)
+    group = grouping(table, _GROUP)
     checks.table(table, [*group, "trial"])
     checks.one_of(table.columns, "metric", metric)
     one_row_per_trial(table, group)

@@ -199,6 +199,7 @@ def one_row_per_trial(table: pd.DataFrame, by: Sequence[str]) -> None:
 
 def grouping(table: pd.DataFrame, by: Iterable[str]) -> list[str]:
     """These columns, without those of a variant, a family or a multiple that a table lacks."""
+    checks.table(table, [])
     return [name for name in by if name in table or name not in _NAMES]
 
 

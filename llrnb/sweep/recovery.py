@@ -316,9 +316,9 @@ def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
     Raises:
         ValueError: a trial with several rows in a cell at one rate.
     """
-    checks.table(table, ["samples", "learning_rate"])
-    checks.one_of(table.columns, "by", by)
     cell = grouping(table, [*_NETWORK, "samples"])
+    checks.table(table, [*cell, "learning_rate"])
+    checks.one_of(table.columns, "by", by)
     one_row_per_trial(table, [*cell, "learning_rate"])
     table = table.reset_index(drop=True)
     rows = table[[*cell, "learning_rate"]].assign(error=table[by].fillna(np.inf))
@@ -457,10 +457,8 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
         ValueError: a trial with several rows in a group, or other last steps than another's.
     """
     values = ["train_loss", "test_error", "relative_error"]
-    by = grouping(
-        checks.table(table, values), [*_NETWORK, "parameters", "samples", "learning_rate"]
-    )
-    checks.table(table, by)
+    by = grouping(table, [*_NETWORK, "parameters", "samples", "learning_rate"])
+    checks.table(table, [*by, *values])
     table = _last_looks(table, by)
     groups = _within(table.fillna(dict.fromkeys(values, np.inf)), by)
     with np.errstate(invalid="ignore"):  # inf - inf

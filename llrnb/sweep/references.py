@@ -1,4 +1,4 @@
-"""References: the text "folder/file.py:name" or "package.module:name" for a function of one's own."""
+"""References: "folder/file.py:name" or "package.module:name" for a function of one's own."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ def referred(reference: str) -> object:
 
 
 def reference_to(function: Callable | str) -> str:
-    """The reference of a function, with the whole path of its file, for workers that start elsewhere.
+    """The reference of a function, with the whole path of a file, for workers that start elsewhere.
 
     A function of a package is named by its module, any other by its file. A text is a reference.
 
@@ -46,10 +46,7 @@ def reference_to(function: Callable | str) -> str:
         place, _, name = function.rpartition(":")
         return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else function
     checks.function(function, "a function that is referred to")
-    module, name = (
-        getattr(function, "__module__", None) or "",
-        getattr(function, "__qualname__", ""),
-    )
+    module, name = (getattr(function, f"__{what}__", "") for what in ("module", "qualname"))
     if not name.isidentifier():
         raise ValueError(
             f"a reference needs a function that a file defines by name, got {checks.came(function)}"
@@ -65,8 +62,8 @@ def reference_to(function: Callable | str) -> str:
 def source_of(*references: str) -> str:
     """A hash of the files, so that rows of an older text are not taken for those of this one."""
     places = {reference.rpartition(":")[0] for reference in references}
-    files = {place: _module(place).__file__ for place in sorted(places)}
-    contents = b"\n".join(Path(file).read_bytes() for file in files.values() if file)
+    files = [getattr(_module(place), "__file__", None) for place in sorted(places)]
+    contents = b"\n".join(Path(file).read_bytes() for file in files if file)
     return hashlib.sha256(contents).hexdigest()[:12]
 
 
