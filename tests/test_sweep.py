@@ -250,6 +250,8 @@ def test_recorded_rows_end_in_the_final_ones(table):
     first = rows[rows["recorded"] == 1]
     assert (first["train_loss"].to_numpy() > last["train_loss"].to_numpy()).all()
     pd.testing.assert_frame_equal(sweep.means(rows), sweep.means(final))
+    with pytest.raises(ValueError, match="record_at or looks, got .*1.* and 2"):
+        sweep.train_cell(**cell.parameters, record_at=[1], looks=2)
     with pytest.raises(ValueError, match="means need one last recorded step, got .10, 300"):
         sweep.means(rows[(rows["recorded"] == 10) | (rows["trial"] == 0)])
     with pytest.raises(ValueError, match="each trial needs one row"):

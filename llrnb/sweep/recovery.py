@@ -183,7 +183,7 @@ def plan_cell(
     batch_size: int | None = None,
     precision: str = "float64",
     record_at: Sequence[int] = (),
-    looks: int = 0,
+    looks: int | None = None,
 ) -> Planned:
     """What `train_cell` trains; its arguments.
 
@@ -196,6 +196,8 @@ def plan_cell(
     """
     net, planted = network_from(network), target_from(target)
     different(learning_rates, "learning rates")
+    if looks and record_at:
+        raise ValueError(f"a cell needs record_at or looks, got {record_at} and {looks}")
     if net.input_dim != planted.net.input_dim:
         raise ValueError(
             f"a network needs the target's {planted.net.input_dim} inputs, got {net.input_dim}"
@@ -216,7 +218,7 @@ def plan_cell(
             "optimizer": optimizer_from(optimizer),
             "batch_size": batch_size,
             "precision": precision,
-            "record_at": _looks(steps, checks.count(looks, "looks")) if looks else record_at,
+            "record_at": _looks(steps, looks) if looks else record_at,
         },
         rows.assign(parameters=net.parameter_count, samples=samples),
         _test_data(described, test_samples),
