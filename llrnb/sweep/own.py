@@ -1,8 +1,7 @@
 """The sweep of one's own: any model, trained on any data, over sample sizes and learning rates."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,16 @@ import torch
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.descriptions import describe_optimizer, optimizer_from
+from llrnb.descriptions import optimizer_from
 from llrnb.streams import rng
 from llrnb.sweep.grid import Grid
-from llrnb.sweep.plan import KINDS, Cell, cell, different, fields_for
+from llrnb.sweep.plan import KINDS, Cell, described, different
 from llrnb.sweep.references import reference_to, referred, source_of
 from llrnb.training import LOSSES, PRECISIONS, GradientDescent, Optimizer, train
 from llrnb.training.losses import loss_of, mean_loss
 
 _PLAIN = GradientDescent()
-_DESCRIBED = describe_optimizer(_PLAIN)
+_NOT_OF_TRAIN = ("model", "data", "samples", "trials", "test_samples", "variant")
 _SECONDS = 3e-3  # of one network and step; only the order of the jobs and the ETA rest on it
 
 
@@ -76,10 +75,11 @@ class OwnModel:
 
     def cells(self) -> list[Cell]:
         """Everything to train, as parameters of `own_cell`."""
-        fields = fields_for(own_cell, self, always=signature(own_cell).parameters)
-        parameters = {**fields, "source": source_of(self.model, self.data), "device": "cpu"}
+        own = {
+            f.name: described(getattr(self, f.name)) for f in fields(self) if f.name != "variant"
+        }
+        parameters = {**own, "source": source_of(self.model, self.data), "device": "cpu"}
         seconds = _SECONDS * self.steps * len(self.learning_rates) * self.trials
-        labels = {"variant": self.variant}
         return [
             Cell("llrnb.sweep.own:own_cell", {**parameters, "samples": n}, labels, seconds)
             for n in self.samples
@@ -108,8 +108,11 @@ def from_yaml(path: Path | str) -> OwnModel | Grid:
         place = checks.text(given[name], name).rpartition(":")[0]
         if place.endswith(".py"):
             given[name] = str(path.parent / given[name])
-    if kind is Grid:
-        return Grid(**given)
+    return Grid(**given) if kind is Grid else _from_values(given)
+
+
+def _from_values(given: Mapping) -> OwnModel:
+    """With an optimizer, and numbers, as a file has them."""
     given = checks.meant(given)
     if "optimizer" in given:
         given["optimizer"] = optimizer_from(given["optimizer"])
@@ -127,29 +130,13 @@ def _read(path: Path) -> object:
         raise ValueError(f"a sweep needs a YAML file that can be read, got {error}") from None
 
 
-@cell
-def own_cell(
-    *,
-    model: str,
-    data: str,
-    samples: int,
-    learning_rates: Sequence[float],
-    steps: int,
-    trials: int = 1,
-    tolerance: float = 1e-12,
-    std: float | None = None,
-    loss: str = "squared",
-    test_samples: int = 1000,
-    optimizer: Mapping = _DESCRIBED,
-    batch_size: int | None = None,
-    precision: str = "float64",
-    source: str = "",
-    device: str = "cpu",
-) -> pd.DataFrame:
+def own_cell(*, samples: int, source: str = "", device: str = "cpu", **others) -> pd.DataFrame:
     """Train a model of one's own at one sample size, at all learning rates and trials.
 
     Args:
+        samples: of a data set.
         source: what `OwnModel` found the files to be; empty if that does not matter.
+        device: "cpu" or "cuda".
         others: as in `OwnModel`, with the optimizer as `llrnb.descriptions` reads it.
 
     Returns:
@@ -159,32 +146,22 @@ def own_cell(
     Raises:
         ValueError: the files are not those of `source` any more.
     """
-    if source and source != (now := source_of(model, data)):
+    asked = _from_values({**others, "samples": (samples,)})
+    if source and source != (now := source_of(asked.model, asked.data)):
         raise ValueError(f"the cell needs files with the hash {source}, got {now}")
-    build, drawn, least = referred(model), referred(data), loss_of(loss)
-    test_inputs, truth = _drawn(drawn, test_samples, rng("own test inputs", samples=test_samples))
+    build, drawn, least = referred(asked.model), referred(asked.data), loss_of(asked.loss)
+    options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in _NOT_OF_TRAIN}
+    rates, size = options["learning_rates"], asked.test_samples
+    test_inputs, truth = _drawn(drawn, size, rng("own test inputs", samples=size))
     tables = []
-    for trial in range(trials):
+    for trial in range(asked.trials):
         inputs, outputs = _drawn(drawn, samples, rng("own inputs", samples=samples, seed=trial))
-        run = train(
-            build,
-            inputs,
-            outputs,
-            learning_rates=learning_rates,
-            seeds=[trial] * len(learning_rates),
-            steps=steps,
-            tolerance=tolerance,
-            std=std,
-            loss=loss,
-            device=device,
-            optimizer=optimizer_from(optimizer),
-            batch_size=batch_size,
-            precision=precision,
-        )
+        seeds = [trial] * len(rates)
+        run = train(build, inputs, outputs, seeds=seeds, device=device, **options)
         losses = [mean_loss(least, made, truth) for made in run.predict(test_inputs)]
         rows = {
             "samples": samples,
-            "learning_rate": list(learning_rates),
+            "learning_rate": list(rates),
             "trial": trial,
             "parameters": sum(value[0].numel() for value in run.params.values()),
             "train_loss": run.loss.numpy(),

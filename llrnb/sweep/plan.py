@@ -148,13 +148,14 @@ def fields_for(function: Callable, preset: object, always: Collection[str] = ())
     found = {}
     for name, parameter in signature(function).parameters.items():
         if hasattr(preset, name):
-            value = _described(getattr(preset, name))
+            value = described(getattr(preset, name))
             if name in always or value != parameter.default:
                 found[name] = value
     return found
 
 
-def _described(value: object) -> object:
+def described(value: object) -> object:
+    """A target or an optimizer as a file has it; anything else as it is."""
     if isinstance(value, Target):
         return describe_target(value)
     return describe_optimizer(value) if isinstance(value, Optimizer) else value

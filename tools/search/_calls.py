@@ -1309,7 +1309,7 @@ def _sweeps() -> None:
             {}, {"steps": 3}, {"steps": ()}, {"steps": (nan,)}, {"steps": (3, 3)}, {3: (4,)}
         ),
         fixed=strange({}, {"steps": 3}, {"count": nan}, {"count": print}, {"count": {3: 4}}),
-        labels=but(strange({"variant": nan}, {"variant": print}, {3: "a"}, ["a"]), {}),
+        labels=but(strange({"variant": nan}, {"variant": print}, {3: "a"}, ["a"]), {}, {"a": 1}),
         seconds=REAL0,
     )
     _call("presets.presets_of", presets_of, {"sweep": "fig3"}, sweep=WORD)
