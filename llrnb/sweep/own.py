@@ -75,10 +75,9 @@ class OwnModel:
 
     def cells(self) -> list[Cell]:
         """Everything to train, as parameters of `own_cell`."""
-        own = {
-            f.name: described(getattr(self, f.name)) for f in fields(self) if f.name != "variant"
-        }
-        parameters = {**own, "source": source_of(self.model, self.data), "device": "cpu"}
+        given = {field.name: described(getattr(self, field.name)) for field in fields(self)}
+        labels = {"variant": given.pop("variant")}
+        parameters = {**given, "source": source_of(self.model, self.data), "device": "cpu"}
         seconds = _SECONDS * self.steps * len(self.learning_rates) * self.trials
         return [
             Cell("llrnb.sweep.own:own_cell", {**parameters, "samples": n}, labels, seconds)
