@@ -17,6 +17,7 @@ from llrnb.sweep.references import reference_to
 from tests import own_cells
 
 GRID = sweep.Grid("tests.own_cells:count", {"samples": (5, 6), "std": (0.5, 1.0)}, {"trials": 2})
+imported = own_cells.count
 FILE = """
 import pandas as pd
 
@@ -86,6 +87,7 @@ def test_a_key_holds_the_function_its_parameters_and_its_files_text(tmp_path):
 
 def test_a_function_and_its_reference_are_the_same():
     assert replace(GRID, compute=own_cells.count) == GRID
+    assert replace(GRID, compute="tests.test_sweep_grid:imported") == GRID  # whose text counts
     ours = sweep.Grid("llrnb.sweep.phase:phase_cell", {"samples": (10, 20)}, fixed_of_a_phase())
     preset = sweep.PhaseDiagram("recovery", "skip", samples=(10, 20), dims=(5,), trials=2)
     assert [cell.key for cell in ours.cells()] == [cell.key for cell in preset.cells()]
@@ -145,6 +147,7 @@ def test_numbers_like_1e_minus_3_are_numbers_in_a_yaml_file(tmp_path):
     ("changes", "message"),
     [
         ({"compute": "tests.own_cells"}, "the form module:name or file.py:name"),
+        ({"compute": "tests.own_cells:none"}, "tests.own_cells needs to define 'none'"),
         ({"compute": "tests.own_cells:MADE"}, "needs to be a function, got 3"),
         ({"compute": lambda samples: None}, "needs a function that a file defines by name"),
         ({"fixed": {}}, "count needs other parameters than .*: missing a required argument"),

@@ -7,7 +7,7 @@ from itertools import product
 
 from llrnb import checks
 from llrnb.sweep.plan import Cell, as_json, different
-from llrnb.sweep.references import reference_to, referred, source_of
+from llrnb.sweep.references import reference_to, referred, source_of, where_defined
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Grid:
     source: str = ""
 
     def __post_init__(self) -> None:
-        reference = reference_to(self.compute)
+        reference = where_defined(reference_to(self.compute))
         each, fixed = (
             as_json(checks.meant(checks.mapping(getattr(self, name), name)), name)
             for name in ("each", "fixed")

@@ -59,10 +59,23 @@ def reference_to(function: Callable | str) -> str:
         raise ValueError(f"a reference needs a function in a file, got {name} of none") from None
 
 
+def where_defined(reference: str) -> str:
+    """The reference of a function where its text stands, if another module only imports it."""
+    function = referred(reference)
+    try:
+        other = reference_to(function)
+        return other if referred(other) is function else reference
+    except (TypeError, ValueError):
+        return reference
+
+
 def source_of(*references: str) -> str:
     """A hash of the files, so that rows of an older text are not taken for those of this one."""
     places = {reference.rpartition(":")[0] for reference in references}
-    files = [getattr(_module(place), "__file__", None) for place in sorted(places)]
+    files = [
+        place if place.endswith(".py") else getattr(_module(place), "__file__", None)
+        for place in sorted(places)
+    ]
     contents = b"\n".join(Path(file).read_bytes() for file in files if file)
     return hashlib.sha256(contents).hexdigest()[:12]
 
