@@ -22,4 +22,12 @@ def own_column(*, samples):
     return pd.DataFrame({"samples": [samples + 0.5]})
 
 
+def doubled(rows):
+    return 2 * rows
+
+
+def length(rows):
+    return len(rows)
+
+
 MADE = 3

@@ -28,7 +28,7 @@ def area(*, width, height, trials):
     return pd.DataFrame({"trial": range(trials), "area": width * height})
 
 
-PRESET = Grid(area, {"width": (1.5, 2), "height": (1, 3)}, {"trials": 2}, {"variant": "mine"})
+PRESET = Grid(area, {"width": (1.5, 2), "height": (3,)}, {"trials": 2}, {"variant": "mine"})
 """
 # Of a preset's sorted keys: how many, and a hash. By them stored rows are found.
 KEYS = json.loads((Path(__file__).parent / "sweep_keys.json").read_text())
@@ -68,7 +68,7 @@ def test_a_key_holds_the_function_its_parameters_and_its_files_text(tmp_path):
     (tmp_path / "area.py").write_text(FILE)
     grid = sweep.referred(f"{tmp_path / 'area.py'}:PRESET")
     keys = {cell.key for cell in grid.cells()}
-    assert len(keys) == 4 and keys == {cell.key for cell in replace(grid, labels={}).cells()}
+    assert len(keys) == 2 and keys == {cell.key for cell in replace(grid, labels={}).cells()}
     (tmp_path / "moved").mkdir()
     (tmp_path / "moved" / "area.py").write_text(FILE)
     moved = sweep.Grid(f"{tmp_path / 'moved' / 'area.py'}:area", grid.each, grid.fixed)
@@ -108,13 +108,13 @@ def test_a_file_of_ones_own_runs_on_a_local_cluster(tmp_path, capsys):
     assert main(["publish", mine, *options, "--to", str(tmp_path)]) == 0
     table, _ = store.published(tmp_path / "my_sweep-preset.parquet")
     assert (table["area"] == table["width"] * table["height"]).all()
-    assert len(table) == 2 * 2 * 2 and set(table["variant"]) == {"mine"}
+    assert len(table) == 2 * 2 and set(table["variant"]) == {"mine"}
     config = tmp_path / "mine.yaml"
     config.write_text(
-        "compute: my_sweep.py:area\neach: {width: [1.5, 2], height: [1, 3]}\nfixed: {trials: 2}\n"
+        "compute: my_sweep.py:area\neach: {width: [1.5, 2], height: [3]}\nfixed: {trials: 2}\n"
     )
     assert main(["status", str(config), *options]) == 0  # the same cells
-    assert "4 cells done" in capsys.readouterr().out
+    assert "2 cells done" in capsys.readouterr().out
 
 
 def written(folder: Path, text: str) -> Path:
@@ -180,3 +180,9 @@ def test_a_function_without_a_file_is_refused():
     exec("def made(samples): ...", names)
     with pytest.raises(ValueError, match="needs a function in a file, got made of none"):
         reference_to(names["made"])
+
+
+def test_a_name_that_is_no_preset_is_refused_on_the_command_line(capsys):
+    assert main(["status", "tests.own_cells:MADE"]) == 1
+    said = "llrnb: tests.own_cells:MADE needs to be a Preset, got 3\n"
+    assert capsys.readouterr().err == said

@@ -1,5 +1,6 @@
 """The job notebook and what it calls: every kind of preset stores what its function computes."""
 
+import json
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
@@ -178,3 +179,12 @@ def test_a_recovery_on_a_gpu_is_trained_in_one_call(tmp_path, monkeypatch):
         driver.run_notebook({**job.parameters, "folder": str(tmp_path)}, str(tmp_path / "a.ipynb"))
     assert calls == [2] * 3
     pd.testing.assert_frame_equal(sweep.collect(preset, tmp_path, "cuda"), expected)
+
+
+def test_a_summary_is_the_last_table_of_the_functions_or_the_rows(tmp_path, capsys):
+    rows, summary = pd.DataFrame({"a": [1, 2]}), tmp_path / "summary.json"
+    assert sweep.shown(rows, summary=summary) is rows
+    assert json.loads(summary.read_text()) == [{"a": 1}, {"a": 2}]
+    assert sweep.shown(rows, ["tests.own_cells:doubled", "tests.own_cells:length"], summary) is None
+    assert json.loads(summary.read_text()) == [{"a": 2}, {"a": 4}]
+    assert capsys.readouterr().out.split() == ["a", "0", "2", "1", "4"]
