@@ -37,7 +37,7 @@ def preset(seconds: float) -> sweep.Recovery:
     )
     steps = round(small.steps * seconds / small.cells()[0].seconds)
     variants = [replace(small, steps=steps, variant=str(job)) for job in range(JOBS)]
-    return sweep.Together(tuple(variants))
+    return sweep.Union(tuple(variants))
 
 
 def measure(workers: int, seconds: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from llrnb import checks, provenance, store, sweep
 from llrnb.presets import SWEEPS, presets_of
 
 _REFUSALS = (
-    *(ValueError, RuntimeError, OSError, ImportError),
+    *(ValueError, TypeError, RuntimeError, OSError, ImportError),
     *(sweep.SweepFailed, store.FolderInUse, store.DamagedRows),
 )
 
@@ -140,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     for command, function in ((run, _run), (status, _status), (publish, _publish)):
         command.set_defaults(command=function)
         command.add_argument(
-            "sweep", help=f"one of {', '.join(SWEEPS)}; file.py:PRESET; or file.yaml, an OwnModel"
+            "sweep",
+            help=f"one of {', '.join(SWEEPS)}; file.py:PRESET; or file.yaml, an OwnModel or a Grid",
         )
         command.add_argument("--preset", default="small", help="see `list`; small by default")
         command.add_argument(

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -71,14 +72,14 @@ def test_presets_hold_the_papers_experiment():
 def test_jobs_cover_the_cells_that_are_not_done_once_each():
     cells = fig3.PAPER.cells()
     done = {cell.key for cell in cells[::7]}
-    found = plan.jobs(cells, "samples", done)
+    found = plan.jobs(cells, done)
     covered = [cell.key for job in found for cell in job.cells]
     assert sorted(covered) == sorted({cell.key for cell in cells} - done)
     for job in found:
         assert len(job.cells) == 1 or job.seconds <= 60
-        assert len(job.parameters["samples"]) == len(job.cells)
-        others = {**job.parameters, "samples": None}
-        assert all({**cell.parameters, "samples": None} == others for cell in job.cells)
+        grid = sweep.Grid(**job.parameters)
+        assert [cell.parameters for cell in grid.cells()] == [cell.parameters for cell in job.cells]
+        assert [cell.key for cell in grid.cells()] == [cell.key for cell in job.cells]
     assert [job.seconds for job in found] == sorted((job.seconds for job in found), reverse=True)
 
 
@@ -117,12 +118,20 @@ def test_what_stands_twice_is_refused(field):
 
 def test_one_preset_twice_is_refused_and_overlapping_variants_are_not():
     with pytest.raises(ValueError, match="different cells or variants, got one twice: .*samples 6"):
-        sweep.Together((TINY, replace(TINY, samples=(5, 6)))).cells()
+        sweep.Union((TINY, replace(TINY, samples=(5, 6)))).cells()
     with pytest.raises(ValueError, match="one twice"):
-        sweep.run(sweep.Together((TINY, TINY)))
-    cells = sweep.Together((TINY, replace(TINY, variant="again"))).cells()
+        sweep.run(sweep.Union((TINY, TINY)))
+    cells = sweep.Union((TINY, replace(TINY, variant="again"))).cells()
     assert len(cells) == 24 and len({cell.key for cell in cells}) == 12
-    assert sum(len(job.cells) for job in plan.jobs(cells, "samples")) == 12
+    assert sum(len(job.cells) for job in plan.jobs(cells)) == 12
+
+
+def test_presets_of_any_kinds_are_one_sweep_and_together_is_its_old_name():
+    phases = sweep.PhaseDiagram("recovery", "skip", samples=(10,), dims=(5,), trials=2)
+    one = replace(TINY, samples=(6,), multiples=(1,), trials=1, learning_rates=(0.1,))
+    both = sweep.Union((one, phases))
+    assert len(both.cells()) == 4 and len(sweep.run(both)) == 5
+    assert sweep.Together is sweep.Union
 
 
 def test_a_repeated_rate_of_a_cell_is_refused():
@@ -135,53 +144,34 @@ def test_labels_change_no_key_and_everything_else_does():
     (first, *_), (named, *_) = TINY.cells(), replace(TINY, variant="other name").cells()
     assert first.key == named.key and named.labels["variant"] == "other name"
     keys = {first.key}
-    for name in set(first.parameters) - set(first.labels):
-        keys.add(sweep.key_of({**first.parameters, name: "other"}, first.labels))
-    assert len(keys) == 1 + len(first.parameters) - len(first.labels)
+    for name in first.parameters:
+        keys.add(replace(first, parameters={**first.parameters, name: "other"}).key)
+    assert len(keys) == 1 + len(first.parameters)
 
 
-def bare(**changes):
-    """What a file may say of a cell."""
-    cell = dict(TINY.cells()[0].parameters, learning_rates=[0.1], trials=2, **changes)
-    return {name: value for name, value in cell.items() if name not in ("variant", "multiple")}
+def test_the_labels_of_a_presets_cells_are_its_names_of_them():
+    for cell, (family, multiple) in zip(
+        TINY.cells()[::2], product(TINY.families, TINY.multiples), strict=True
+    ):
+        assert cell.labels == {"variant": "", "family": family, "multiple": multiple}
 
 
-@pytest.mark.parametrize(
-    ("network", "family", "multiple"),
-    [
-        ({"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 3}, fig3.CNN, 3),
-        (
-            {"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 2, "shared": False},
-            fig3.UNSHARED,
-            2,
-        ),
-        ({"kind": "fully connected", "input_dim": 5, "width": 30}, fig3.FULLY_CONNECTED, 10),
-        ({"kind": "fully connected", "input_dim": 5, "width": 10}, fig3.FULLY_CONNECTED, 3.33),
-        ({"kind": "cnn", "input_shape": 5, "kernel_size": 2, "kernels": 2}, fig3.CNN, None),
-    ],
-)
-@pytest.mark.parametrize("nothing", ["", None])
-def test_labels_are_of_the_network_that_was_run(network, family, multiple, nothing):
-    cell = bare() | {"network": network, "family": nothing, "variant": nothing}
-    rows = sweep.train_cell(**cell)
-    assert set(rows["family"]) == {family} and set(rows["variant"]) == {""}
-    assert (
-        rows["multiple"].isna().all() if multiple is None else (rows["multiple"] == multiple).all()
-    )
-    assert len(sweep.means(rows)) == 1 and len(sweep.best_rate(rows)) == 2
-
-
-def test_the_labels_of_a_presets_networks_are_those_that_it_gives_them():
-    for cell in [*TINY.cells(), *fig3.GENERIC.cells(), *presets_of("hmtk")["students"].cells()]:
-        given = {name: cell.parameters[name] for name in ("variant", "family", "multiple")}
-        nothing = {**cell.parameters, "family": "", "multiple": None}
-        assert sweep.Recovery.labels_of(nothing) == cell.labels == given
+def test_rows_that_nobody_named_have_no_such_columns_and_their_means(table):
+    cell = TINY.cells()[1]
+    rows = sweep.train_cell(**cell.parameters)
+    assert not {"variant", "family", "multiple"} & set(rows)
+    named = table[
+        (table["family"] == fig3.CNN) & (table["multiple"] == 1) & (table["samples"] == 9)
+    ]
+    mean, expected = sweep.means(rows), sweep.means(named)
+    pd.testing.assert_frame_equal(mean, expected[mean.columns])
+    best, expected = sweep.best_rate(rows), sweep.best_rate(named)
+    pd.testing.assert_frame_equal(best, expected[best.columns])
 
 
 def test_the_name_of_another_family_is_refused():
-    cell = bare() | {"family": fig3.CNN, "network": TINY.cells()[-1].parameters["network"]}
     with pytest.raises(ValueError, match="needs to be 'fully connected', got 'CNN'"):
-        sweep.train_cell(**cell)
+        replace(TINY, families={fig3.CNN: TINY.families[fig3.FULLY_CONNECTED]}).cells()
 
 
 def rows_of(errors: dict) -> pd.DataFrame:
@@ -231,7 +221,7 @@ def test_looks_end_at_the_last_step(steps, count):
 
 
 def test_variants_are_one_sweep():
-    steps = sweep.Together((replace(TINY, variant="a"), replace(TINY, steps=200, variant="b")))
+    steps = sweep.Union((replace(TINY, variant="a"), replace(TINY, steps=200, variant="b")))
     table = sweep.run(steps)
     assert table.groupby("variant").size().to_dict() == {"a": 72, "b": 72}
     assert set(sweep.best_rate(table)["variant"]) == {"a", "b"}
@@ -246,14 +236,26 @@ def test_means_are_over_the_trials(table):
     assert found["test_error_sem"].iloc[-1] == pytest.approx(difference / 2)
 
 
+def rows_at_looks(cell) -> pd.DataFrame:
+    return sweep.train_cell(**cell.parameters, record_at=sweep.looks(300, 4))
+
+
 def test_recorded_rows_end_in_the_final_ones(table):
     cell = TINY.cells()[-1]
     rows = sweep.train_cell(**cell.parameters, record_at=[1, 10, 300])
-    final = table.tail(6).reset_index(drop=True)
+    pd.testing.assert_frame_equal(sweep.train_cell(**cell.parameters, looks=4), rows_at_looks(cell))
+    final = table.tail(6).drop(columns=["variant", "family", "multiple"]).reset_index(drop=True)
     last = rows[rows["recorded"] == 300].reset_index(drop=True)
     pd.testing.assert_frame_equal(last[final.columns], final, check_exact=True)
     first = rows[rows["recorded"] == 1]
     assert (first["train_loss"].to_numpy() > last["train_loss"].to_numpy()).all()
+    pd.testing.assert_frame_equal(sweep.means(rows), sweep.means(final))
+    with pytest.raises(ValueError, match="record_at or looks, got .*1.* and 2"):
+        sweep.train_cell(**cell.parameters, record_at=[1], looks=2)
+    with pytest.raises(ValueError, match="means need one last recorded step, got .10, 300"):
+        sweep.means(rows[(rows["recorded"] == 10) | (rows["trial"] == 0)])
+    with pytest.raises(ValueError, match="each trial needs one row"):
+        sweep.means(pd.concat([rows, rows]))
 
 
 def test_an_option_at_its_default_leaves_the_key_as_it_is():
@@ -263,8 +265,6 @@ def test_an_option_at_its_default_leaves_the_key_as_it_is():
     )
     assert [c.key for c in plain.cells()] == [c.key for c in TINY.cells()]
     assert not {c.key for c in adam.cells()} & {c.key for c in TINY.cells()}
-    short = {"optimizer": {"kind": "gradient descent"}, "batch_size": None, "precision": "float64"}
-    assert sweep.options(**short) == {}
     rows = sweep.run(replace(adam, multiples=(1,), samples=(6,), learning_rates=(0.01,)))
     assert len(rows) == 6 and (rows["train_loss"] < 1).any()
 

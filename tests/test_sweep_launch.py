@@ -21,6 +21,7 @@ from llrnb import __main__ as command_line
 from llrnb import store, sweep
 from llrnb.presets import SWEEPS, fig3, presets_of
 from llrnb.sweep import driver
+from llrnb.sweep.plan import jobs
 from tests.tiny_sweep import SLOW, TINY
 
 # Two jobs.
@@ -110,7 +111,8 @@ def assert_whole(folder: Path, undisturbed: pd.DataFrame, before: dict[str, int]
 
 def compute(cells: list[dict], folder: Path | str) -> None:
     """What the notebook of these cells does."""
-    sweep.compute_cells(TINY.compute, cells, folder, labels_of=TINY.labels_of)
+    for cell in cells:
+        sweep.run(sweep.Grid("llrnb.sweep.recovery:train_cell", {}, cell), folder)
 
 
 def fill(folder: Path, preset, leave: int = 1) -> None:
@@ -138,12 +140,12 @@ class Inline:
 def inline(monkeypatch):
     """Launches in this process, without a cluster and without notebooks."""
 
-    def run_notebook(name, parameters, executed):
+    def run_notebook(parameters, executed):
         Path(executed).write_text("what a failed run leaves")
         try:
-            asked = {n: value for n, value in parameters.items() if n not in ("folder", "samples")}
-            cells = [{**asked, "samples": samples} for samples in parameters["samples"]]
-            compute(cells, parameters["folder"])
+            asked = dict(parameters)
+            folder = asked.pop("folder")
+            sweep.run(sweep.Grid(**asked), folder)
         except ValueError as error:
             raise RuntimeError(f"Traceback ... {error}") from error
         Path(executed).unlink()
@@ -207,7 +209,7 @@ def test_a_scheduler_that_no_longer_answers_is_lost(tmp_path):
         def processing(self):
             raise OSError("Timed out trying to connect")
 
-    one = driver._Sweep(TINY, tmp_path, TINY.cells(), Gone(), print)
+    one = driver._Sweep(tmp_path, TINY.cells(), Gone(), print)
     one.futures = {"a future": None}
     one._settled = set
     with pytest.raises(sweep.SweepFailed, match="the scheduler was lost.*the same command goes on"):
@@ -252,7 +254,7 @@ def test_a_file_that_is_seen_late_is_no_failure(tmp_path, inline):
 
 def test_workers_that_write_elsewhere_are_named(tmp_path, inline):
     inline.setattr(driver, "_LATE", 0.1)
-    inline.setattr(driver, "run_job", lambda name, parameters, executed, keys: (set(keys), ""))
+    inline.setattr(driver, "run_job", lambda parameters, executed, keys: (set(keys), ""))
     with pytest.raises(sweep.SweepFailed, match="is it the same folder on all machines"):
         sweep.launch(FEW, tmp_path)
 
@@ -285,7 +287,7 @@ def test_a_kernel_that_is_killed_is_started_again(tmp_path, monkeypatch, deaths)
     monkeypatch.setattr(papermill, "execute_notebook", execute)
     told = pytest.raises(RuntimeError, match="died, 3 times.*more memory than there is")
     with told if deaths == 3 else nullcontext():
-        driver.run_notebook("phase", {"dim": 5}, str(tmp_path / "run.ipynb"))
+        driver.run_notebook({"fixed": {"dim": 5}}, str(tmp_path / "run.ipynb"))
     assert len(notebooks) == 3
     assert (tmp_path / "run.ipynb").exists() == (deaths == 3)
 
@@ -359,9 +361,10 @@ def test_a_failed_notebook_says_where(tmp_path):
     """In a folder whose name means something to papermill."""
     folder = tmp_path / "a {b} 'c'"
     folder.mkdir()
-    cell = {**FEW.cells()[0].parameters, "std": -1.0, "samples": [6], "folder": str(folder)}
+    (job, *_) = jobs(Broken(**vars(FEW)).cells()[:1])
     executed = folder / "{run}.ipynb"
-    keys, text = driver.run_job("recovery", cell, str(executed), ["a key"])
+    parameters = {**job.parameters, "folder": str(folder)}
+    keys, text = driver.run_job(parameters, str(executed), ["a key"])
     assert keys == set() and "Traceback" in text
     assert "std needs a finite number >= 0" in text
     cells = nbformat.read(executed, as_version=4).cells
@@ -459,33 +462,44 @@ def test_a_reader_who_has_read_enough_is_no_error():
 
 
 CONFIG = """
-family: students
-network: {kind: fully connected, input_dim: 5, width: 6}
-samples: [6, 9]
-trials: 2
-steps: 200
-optimizer: {kind: adam, weight_decay: 0.001}
-engine: torch
-looks: 10
+compute: llrnb.sweep.recovery:train_cell
+each: {samples: [6, 9]}
+fixed:
+  network: {kind: fully connected, input_dim: 5, width: 6}
+  target: {kind: paper}
+  learning_rates: [0.1]
+  trials: 2
+  steps: 200
+  tolerance: 1e-10
+  std: 1e-10
+  test_samples: 1000
+  optimizer: {kind: adam, weight_decay: 0.001}
+  engine: torch
+  looks: 10
+labels: {family: students}
+show: ["llrnb.figures:learning_curves", "llrnb.sweep:means"]
 """
 
 
 def test_a_single_run_takes_its_parameters_from_a_config_file(tmp_path):
     config, summary = tmp_path / "config.yaml", tmp_path / "summary.json"
     config.write_text(f"{CONFIG}folder: {tmp_path}\nsummary: {summary}\n")
-    notebook, executed = ROOT / "llrnb" / "jobs" / "recovery.ipynb", tmp_path / "run.ipynb"
+    notebook, executed = ROOT / "llrnb" / "jobs" / "cell.ipynb", tmp_path / "run.ipynb"
     subprocess.run(
         [sys.executable, "-m", "papermill", notebook, executed, "-f", config, "--no-progress-bar"],
         check=True,
         capture_output=True,
     )
     rows = pd.concat(store.read_all(tmp_path, store.held(tmp_path)))
-    assert set(rows["samples"]) == {6, 9} and set(rows["family"]) == {"students"}
+    assert set(rows["samples"]) == {6, 9}
+    assert all(store.parameters(tmp_path, key)["std"] == 1e-10 for key in store.held(tmp_path))
     assert rows["recorded"].max() == 200 and rows.groupby("recorded").size().eq(4).all()
     means = json.loads(summary.read_text())
     assert [row["samples"] for row in means] == [6, 9] and means[0]["trials"] == 2
+    assert {row["family"] for row in means} == {"students"}
     outputs = [o for c in nbformat.read(executed, as_version=4).cells for o in c.get("outputs", ())]
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    shown = [kind for output in outputs for kind in output.get("data", {})]
+    assert shown.count("image/png") == 1 and shown.count("text/html") == 1
 
 
 def test_a_script_without_its_guard_is_told_so(tmp_path):

@@ -146,10 +146,9 @@ def test_repeats_are_refused_and_labels_change_no_key():
 
 
 def test_a_family_is_that_of_the_network():
-    cell = TINY.cells()[-1].parameters
-    assert sweep.Limit.labels_of({**cell, "family": None})["family"] == "fully connected"
+    swapped = {**TINY.families, "CNN": TINY.families["fully connected"]}
     with pytest.raises(ValueError, match="needs to be 'fully connected', got 'CNN'"):
-        sweep.limit_cell(**{**cell, "family": "CNN"})
+        replace(TINY, families=swapped).cells()
 
 
 def test_shares_keep_noises_apart_and_refuse_a_trial_twice(table):

@@ -118,9 +118,9 @@ def test_the_table_of_figures_names_every_figure_and_its_rows():
 def test_every_figures_preset_runs_when_thinned():
     for name, preset in presets_of("relu").items():
         thin = relu.thinned(preset, trials=1)
-        panels = thin.presets if isinstance(thin, sweep.Together) else (thin,)
+        panels = thin.presets if isinstance(thin, sweep.Union) else (thin,)
         few = [replace(p, samples=p.samples[-1:], dims=p.dims[:1], steps=5) for p in panels]
-        table = sweep.run(sweep.Together(tuple(few)))
+        table = sweep.run(sweep.Union(tuple(few)))
         assert len(table) == len(panels), name
 
 
@@ -136,7 +136,7 @@ def test_an_unknown_task_is_refused():
 
 def test_every_parameter_of_a_cell_is_in_its_key():
     (cell,) = replace(TINY, samples=(10,), dims=(5,)).cells()
-    names = {field.name for field in fields(TINY)} - {"seconds", "dims"} | {"dim"}
+    names = {field.name for field in fields(TINY)} - {"seconds", "dims", "variant"} | {"dim"}
     assert set(cell.parameters) == names
 
 
@@ -150,7 +150,7 @@ def test_labels_are_no_part_of_a_key_in_any_preset():
     """400 of the 7,280 cells of the figures are those of another one, under another name."""
     presets = presets_of("relu").values()
     cells = {id(cell): cell for preset in presets for cell in preset.cells()}.values()
-    numbers = {sweep.key_of(cell.parameters, ["variant"]) for cell in cells}
+    numbers = {sweep.key_of(cell.parameters) for cell in cells}
     assert {cell.key for cell in cells} == numbers
     assert len(cells) - len(numbers) >= 400
 

@@ -1,1 +1,1 @@
-"""Notebooks that compute the cells of a sweep, run by papermill."""
+"""The notebook that computes the cells of a sweep, run by papermill."""

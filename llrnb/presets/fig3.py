@@ -8,7 +8,7 @@ from functools import partial
 
 from llrnb.descriptions import CNN, FULLY_CONNECTED, UNSHARED
 from llrnb.networks import cnn, fully_connected
-from llrnb.sweep import Recovery, Together
+from llrnb.sweep import Recovery, Union
 from llrnb.targets import generic_target, paper_target
 from llrnb.theory import fully_connected_rank, shared_cnn_rank, unshared_cnn_rank
 
@@ -55,21 +55,21 @@ SMALL = replace(
 # What the picture does not hinge on, or does: each at a few cells on both sides of the transition.
 _NEAR = replace(PAPER, multiples=(10,), samples=(9, 13, 19, 25, 31, 39, 48), learning_rates=(0.2,))
 
-STEPS = Together(
+STEPS = Union(
     tuple(
         replace(_NEAR, steps=steps, tolerance=0.0, variant=f"{steps:,} steps")
         for steps in (10_000, 100_000, 1_000_000)
     )
 )
 
-SCALE = Together(
+SCALE = Union(
     tuple(
         replace(_NEAR, std=std, learning_rates=(0.02, 0.05, 0.1, 0.2), variant=f"std {std:g}")
         for std in (1e-10, 1e-6, 1e-3, 1e-2, 0.1, 0.3, 1.0)
     )
 )
 
-PRECISION = Together(
+PRECISION = Union(
     tuple(
         replace(
             _NEAR,

@@ -9,7 +9,7 @@ from functools import partial
 
 from llrnb.networks import cnn, fully_connected
 from llrnb.presets.fig3 import CNN, FULLY_CONNECTED, UNSHARED
-from llrnb.sweep import Recovery, Together
+from llrnb.sweep import Recovery, Union
 from llrnb.targets import paper_target
 from llrnb.training import Adam
 
@@ -43,6 +43,6 @@ _ADAM = replace(
     variant="Adam",
 )
 
-STUDENTS = Together((_GRADIENT_DESCENT, _ADAM))
+STUDENTS = Union((_GRADIENT_DESCENT, _ADAM))
 
 SMALL = replace(_GRADIENT_DESCENT, samples=(5, 20, 100), trials=3)

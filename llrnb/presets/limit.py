@@ -8,7 +8,7 @@ from functools import partial
 
 from llrnb.networks import cnn, fully_connected
 from llrnb.presets.fig3 import CNN, FULLY_CONNECTED, UNSHARED
-from llrnb.sweep import Limit, Together
+from llrnb.sweep import Limit, Union
 
 _FAMILIES = {
     CNN: partial(cnn, 5, 3),
@@ -44,7 +44,7 @@ _DESCENT = replace(
 _PENALISED = replace(_DESCENT, strategy="Adam", trials=10, options={"steps": 10_000})
 _WHERE = {"paper": _grid(2, 4, near=(1,)), "generic": _grid(4, near=())}  # they are slow
 
-MEASURED = Together(
+MEASURED = Union(
     tuple(
         replace(preset, target=target)
         for target in TARGETS
@@ -60,7 +60,7 @@ MEASURED = Together(
     )
 )
 
-SMALL = Together(
+SMALL = Union(
     tuple(
         replace(_INTERPOLATOR, multiple=multiple, target=target, trials=8, samples=samples)
         for target in TARGETS
@@ -88,7 +88,7 @@ def _at(*samples: float) -> dict[str, dict[str, tuple[int, ...]]]:
 _KNOWN = {"strategy": "least squares", "multiple": 1, "trials": 20}
 
 # The first of so many starts that fits exactly, at the width of the target.
-WIDTHS = Together(
+WIDTHS = Union(
     tuple(
         _one(
             kernels, 5, **_at(7 * kernels + 1, 10.5 * kernels, 14 * kernels), **_KNOWN,
@@ -97,7 +97,7 @@ WIDTHS = Together(
         for kernels in (1, 2, 3, 4, 5)
     )
 )  # fmt: skip
-INPUTS = Together(
+INPUTS = Union(
     tuple(
         _one(
             2, dim, **_at(2 * dim + 5, 3 * dim + 6, 4 * dim + 8), **_KNOWN,
@@ -109,7 +109,7 @@ INPUTS = Together(
 
 # Noise: no exact fit is the target then.
 SIGMAS = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
-NOISE = Together(
+NOISE = Union(
     (
         *(
             _one(2, 5, **_at(15, 21, 28, 56, 112), **_KNOWN, noise=noise, options={"starts": 512})
@@ -126,7 +126,7 @@ NOISE = Together(
 )  # fmt: skip
 
 # Functions that no two-layer tanh network computes, next to one that it does.
-FOREIGN = Together(
+FOREIGN = Union(
     tuple(
         replace(
             _one(3, 5, **_at(12, 20, 28, 36), multiple=4, options={"budget": 2 * 10**6}),

@@ -7,7 +7,7 @@ minutes on two cores allow. `FIGURES` says what every figure shows; `thinned` ma
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from llrnb.sweep import PhaseDiagram, Together
+from llrnb.sweep import PhaseDiagram, Union
 
 NOISES = (0.0, 0.05, 0.1, 0.2)
 DATA = ("gaussian", "cubic", "whitened", "cubic whitened")
@@ -17,14 +17,14 @@ def _up_to(most: int) -> tuple[int, ...]:
     return tuple(range(10, most + 1, 10))
 
 
-def _panels(preset: PhaseDiagram, name: str, values: Mapping[str, object]) -> Together:
+def _panels(preset: PhaseDiagram, name: str, values: Mapping[str, object]) -> Union:
     """One preset for each value of a field."""
-    return Together(
+    return Union(
         tuple(replace(preset, **{name: v}, variant=variant) for variant, v in values.items())
     )
 
 
-def _by_noise(preset: PhaseDiagram) -> Together:
+def _by_noise(preset: PhaseDiagram) -> Union:
     return _panels(preset, "noise", {f"σ = {noise:g}": noise for noise in NOISES})
 
 
@@ -38,7 +38,7 @@ FIG_5 = _panels(_NORMALISED, "neurons", {"k = 2": 2, "k = 3": 3})
 FIG_6 = _panels(_SKIP, "data", {data: data for data in DATA})
 FIG_18 = _panels(FIG_4A, "data", {data: data for data in DATA})
 FIG_22 = replace(_NORMALISED, samples=_up_to(200), dims=_up_to(50))
-FIG_26 = Together(
+FIG_26 = Union(
     tuple(
         replace(_NORMALISED, neurons=k, weights=weights, variant=f"k = {k}, {weights}")
         for k, weights in ((2, "axes"), (2, "opposite"), (3, "axes"))
@@ -150,10 +150,10 @@ FIGURES = {
 }  # fmt: skip
 
 
-def thinned(preset: PhaseDiagram | Together, trials: int = 2) -> PhaseDiagram | Together:
+def thinned(preset: PhaseDiagram | Union, trials: int = 2) -> PhaseDiagram | Union:
     """A small one of a figure: at most four sample sizes, two dimensions, few trials."""
-    if isinstance(preset, Together):
-        return Together(tuple(thinned(panel, trials) for panel in preset.presets))
+    if isinstance(preset, Union):
+        return Union(tuple(thinned(panel, trials) for panel in preset.presets))
     samples = preset.samples
     few = dict.fromkeys(samples[round(i * (len(samples) - 1) / 8)] for i in (0, 1, 2, 4))
     return replace(preset, samples=tuple(few), dims=preset.dims[:2], trials=trials)

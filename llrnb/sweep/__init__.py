@@ -1,25 +1,23 @@
 """Sweeps: a preset in, a table out with one row per trained network or planted problem.
 
 `run` computes a preset here and now; `launch` cuts it into jobs for a Dask cluster, stores every
-cell as it is finished, and goes on where an earlier launch stopped.
+cell as it is finished, and goes on where an earlier launch stopped. `Grid` sweeps any function.
 """
-
-import pandas as pd
 
 from llrnb.sweep.driver import (
     Progress,
     SweepFailed,
     collect,
-    compute_cells,
     device_for,
     launch,
     on_device,
     status,
 )
+from llrnb.sweep.grid import Grid
 from llrnb.sweep.limit import Limit, limit_cell, recovered_shares
-from llrnb.sweep.own import OwnModel, from_yaml, own_cell, referred
+from llrnb.sweep.own import OwnModel, from_yaml, own_cell
 from llrnb.sweep.phase import NOT_RUN, PhaseDiagram, averages, phase_cell, shares
-from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, key_of
+from llrnb.sweep.plan import PHYSICS, Cell, Preset, Together, Union, key_of
 from llrnb.sweep.recovery import (
     CRITERIA,
     RULES,
@@ -27,7 +25,6 @@ from llrnb.sweep.recovery import (
     best_rate,
     looks,
     means,
-    options,
     plan_cell,
     shares_below,
     train_cell,
@@ -35,6 +32,8 @@ from llrnb.sweep.recovery import (
     transition_intervals,
     transition_points,
 )
+from llrnb.sweep.references import referred
+from llrnb.sweep.rows import run, shown
 
 __all__ = [
     "CRITERIA",
@@ -42,6 +41,7 @@ __all__ = [
     "PHYSICS",
     "RULES",
     "Cell",
+    "Grid",
     "Limit",
     "OwnModel",
     "PhaseDiagram",
@@ -50,10 +50,10 @@ __all__ = [
     "Recovery",
     "SweepFailed",
     "Together",
+    "Union",
     "averages",
     "best_rate",
     "collect",
-    "compute_cells",
     "device_for",
     "from_yaml",
     "key_of",
@@ -62,7 +62,6 @@ __all__ = [
     "looks",
     "means",
     "on_device",
-    "options",
     "own_cell",
     "phase_cell",
     "plan_cell",
@@ -71,19 +70,10 @@ __all__ = [
     "run",
     "shares",
     "shares_below",
+    "shown",
     "status",
     "train_cell",
     "train_cells",
     "transition_intervals",
     "transition_points",
 ]
-
-
-def run(preset: Preset) -> pd.DataFrame:
-    """Compute everything in a preset in this process, and store nothing.
-
-    Returns:
-        The rows of `train_cell`, `phase_cell`, `limit_cell` or `own_cell`, cell by cell.
-    """
-    cells = (preset.compute(**cell.parameters) for cell in preset.cells())
-    return pd.concat(cells, ignore_index=True)

@@ -1,6 +1,6 @@
 """Run a preset's jobs on a Dask cluster; resume, retry, report.
 
-Each job is one papermill run of a notebook of llrnb/jobs on a worker. The worker writes the rows,
+Each job is one papermill run of llrnb/jobs/cell.ipynb on a worker. The worker writes the rows,
 so workers on other machines need the folder under the same path. What is there is never computed
 again: after a crash of anything, the same command goes on.
 """
@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,8 +25,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from llrnb import provenance, store
-from llrnb.sweep.plan import Cell, Job, Preset, jobs, key_of
+from llrnb import store
+from llrnb.sweep.plan import Cell, Job, Preset, jobs
+from llrnb.sweep.rows import joined
 from llrnb.training import cuda
 
 _PATIENCE = 10.0  # seconds, for a scheduler to answer
@@ -108,7 +109,7 @@ def launch(
         if todo:
             _need_extra()
             with _client(scheduler, workers, device) as client:
-                _Sweep(preset, folder, cells, client, report).run(jobs(todo, preset.along))
+                _Sweep(folder, cells, client, report).run(jobs(todo))
         _tidy(folder, {cell.key for cell in cells} & store.held(folder))
     return collect(preset, folder, device)
 
@@ -131,9 +132,7 @@ def collect(preset: Preset, folder: Path | str, device: str = "cpu") -> pd.DataF
             f"failed{last}What is there is kept; the same command goes on with the rest, and with "
             "--retry also with what failed."
         )
-    tables = store.read_all(folder, [cell.key for cell in cells])
-    named = [rows.assign(**cell.labels) for rows, cell in zip(tables, cells, strict=True)]
-    return pd.concat(named, ignore_index=True)
+    return joined(store.read_all(folder, [cell.key for cell in cells]), cells)
 
 
 def status(preset: Preset, folder: Path | str, device: str = "cpu") -> dict[str, int]:
@@ -160,7 +159,7 @@ def device_for(preset: Preset, device: str) -> str:
     cells = preset.cells()
     on_cpu = sum(cell.seconds for cell in cells) / (os.cpu_count() or 1)
     on_gpu = _GPU_STARTS + sum(cell.seconds for cell in cells) / _GPU
-    chooses = "engine" in cells[0].parameters  # else it trains models of any kind, or none
+    chooses = all("engine" in cell.parameters for cell in cells)  # else it trains others, or none
     possible = chooses and torch.cuda.is_available() and cuda.installed()
     return "cuda" if possible and on_gpu < on_cpu else "cpu"
 
@@ -172,12 +171,16 @@ def on_device(preset: Preset, device: str) -> list[Cell]:
     device, cells = device_for(preset, device), preset.cells()
     if device == "cpu":
         return cells
-    if any("device" not in cell.parameters for cell in cells):
-        raise ValueError(f"the {preset.notebook} sweep runs on device 'cpu' only, got {device!r}")
-    engine = {"engine": "auto"} if "engine" in cells[0].parameters else {}
-    gpu = {**engine, "device": device}
+    gpu = {"engine": "auto", "device": device}
+    for cell in cells:
+        if "device" not in cell.parameters:
+            raise ValueError(f"{cell.compute} runs on device 'cpu' only, got {device!r}")
     return [
-        replace(cell, parameters={**cell.parameters, **gpu}, seconds=cell.seconds / _GPU)
+        replace(
+            cell,
+            parameters={name: gpu.get(name, value) for name, value in cell.parameters.items()},
+            seconds=cell.seconds / _GPU,
+        )
         for cell in cells
     ]
 
@@ -207,8 +210,8 @@ def _tidy(folder: Path, done: set[str]) -> None:
 class _Sweep:
     """One launch, from its first job to its last."""
 
-    def __init__(self, preset, folder, cells, client, report) -> None:
-        self.preset, self.folder, self.cells, self.client = preset, folder, cells, client
+    def __init__(self, folder, cells, client, report) -> None:
+        self.folder, self.cells, self.client = folder, cells, client
         self.report = report
         self.start = time.monotonic()
         self.failed = 0
@@ -247,9 +250,7 @@ class _Sweep:
         # Through JSON, so that a value that papermill would change is refused here.
         parameters = json.loads(json.dumps(parameters, allow_nan=False))
         keys = [cell.key for cell in job.cells]
-        future = self.client.submit(
-            run_job, self.preset.notebook, parameters, str(executed), keys, pure=False
-        )
+        future = self.client.submit(run_job, parameters, str(executed), keys, pure=False)
         self.futures[future] = job
 
     def _settle(self, future, job: Job) -> None:
@@ -268,7 +269,7 @@ class _Sweep:
         self.failed += 1
         self._note_failure(first, text or "the notebook ended without writing the rows", job)
         if rest:
-            self._submit(Job(tuple(rest), job.along))
+            self._submit(Job(tuple(rest)))
 
     def _wait_for_files(self) -> None:
         """What a worker on another machine has written may be seen here some seconds later."""
@@ -316,63 +317,7 @@ class _Sweep:
             raise CancelledError(str(error)) from error
 
 
-def compute_cells(
-    compute: Callable[..., pd.DataFrame],
-    cells: Iterable[Mapping],
-    folder: Path | str = "",
-    device: str = "cpu",
-    labels_of: Callable[[Mapping], dict] = lambda cell: {},
-    together: Callable[[list[Mapping]], list[pd.DataFrame]] | None = None,
-) -> pd.DataFrame:
-    """What a job's notebook does: the rows of its cells, each stored as soon as it is computed.
-
-    Args:
-        compute: from a cell's parameters to its rows, such as `phase_cell`.
-        cells: their parameters.
-        folder: where the rows are stored; what an earlier run stored is read. Nowhere if empty.
-        device: the one that computes, for the record.
-        labels_of: from a cell's parameters to the columns that only name its rows, such as
-            `PhaseDiagram.labels_of`.
-        together: from the parameters of all cells that are not stored to their rows, such as
-            `train_cells`; called instead of `compute` on a GPU, for which a cell is too small.
-
-    Raises:
-        ValueError: a cell that stands twice.
-    """
-    cells = list(cells)
-    for number, cell in enumerate(cells):
-        if cell in cells[:number]:
-            raise ValueError(f"the cells of a job need to be different, got one twice: {cell}")
-    keys = [key_of(cell, labels_of(cell)) for cell in cells]
-    stored = store.finished(Path(folder), keys) if folder else set()
-    todo = [cell for cell, key in zip(cells, keys, strict=True) if key not in stored]
-    made = iter(_computed(compute, todo, device, together))
-    tables = []
-    for cell, key in zip(cells, keys, strict=True):
-        if key in stored:
-            tables.append(store.read(Path(folder), key).assign(**labels_of(cell)))
-            continue
-        rows, record = next(made)
-        tables.append(rows)
-        if folder:
-            store.write(Path(folder), key, rows, record, cell)
-    return pd.concat(tables, ignore_index=True)
-
-
-def _computed(compute, cells, device, together) -> Iterator[tuple[pd.DataFrame, dict[str, str]]]:
-    """The rows of each cell and the record of how they came about."""
-    if together is None or device == "cpu" or len(cells) < 2:
-        for cell in cells:
-            with provenance.timed(device) as record:
-                rows = compute(**cell)
-            yield rows, record
-        return
-    with provenance.timed(device) as record:
-        tables = together(cells)
-    yield from zip(tables, provenance.parts(record, len(cells)), strict=True)
-
-
-def run_job(name: str, parameters: dict, executed: str, keys: list[str]) -> tuple[set[str], str]:
+def run_job(parameters: dict, executed: str, keys: list[str]) -> tuple[set[str], str]:
     """On a worker: run a job's notebook.
 
     Returns:
@@ -380,7 +325,7 @@ def run_job(name: str, parameters: dict, executed: str, keys: list[str]) -> tupl
     """
     text = ""
     try:
-        run_notebook(name, parameters, executed)
+        run_notebook(parameters, executed)
     except RuntimeError as error:
         text = str(error)
     except Exception as error:  # what is amiss on this machine, which the driver cannot see
@@ -388,8 +333,8 @@ def run_job(name: str, parameters: dict, executed: str, keys: list[str]) -> tupl
     return store.held(Path(parameters["folder"])) & set(keys), text
 
 
-def run_notebook(name: str, parameters: dict, executed: str) -> None:
-    """Run a job's notebook; `executed` is kept only if it fails.
+def run_notebook(parameters: dict, executed: str) -> None:
+    """Run the job notebook; `executed` is kept only if it fails.
 
     On a processor it has a kernel of its own. A job on a GPU takes less time than a kernel takes to
     start and to find the GPU, and so runs in this process.
@@ -401,13 +346,11 @@ def run_notebook(name: str, parameters: dict, executed: str) -> None:
     import papermill
 
     _prepare_environment()
-    notebook = _escaped(str(files("llrnb") / "jobs" / f"{name}.ipynb"))
-    known = papermill.inspect_notebook(notebook)
-    if unknown := set(parameters) - set(known):
-        raise RuntimeError(f"{name}.ipynb needs parameters among {list(known)}, got {unknown}")
+    notebook = _escaped(str(files("llrnb") / "jobs" / "cell.ipynb"))
     from llrnb.sweep import inside  # which needs papermill
 
-    on_gpu = {"engine_name": inside.NAME} if parameters.get("device", "cpu") != "cpu" else {}
+    device = parameters["fixed"].get("device", "cpu")
+    on_gpu = {"engine_name": inside.NAME} if device != "cpu" else {}
     for attempt in range(1, _KERNEL_STARTS + 1):
         try:
             papermill.execute_notebook(

@@ -14,7 +14,15 @@ from llrnb.descriptions import describe_network, family_of, network_from
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
 from llrnb.streams import rng
-from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
+from llrnb.sweep.plan import (
+    KINDS,
+    Cell,
+    cell,
+    different,
+    fields_for,
+    grouping,
+    one_row_per_trial,
+)
 from llrnb.targets import draw_inputs, generic_target, paper_target
 
 _TARGETS = ("paper", "generic", "deep", "relu")
@@ -62,9 +70,6 @@ class Limit:
     options: Mapping[str, int] | None = None
     variant: str = ""
 
-    notebook = "limit"  # of llrnb/jobs
-    along = "samples"
-
     def __post_init__(self) -> None:
         checks.settle_by_annotation(self, KINDS)
         checks.one_of(STRATEGIES, "strategy", self.strategy)
@@ -86,38 +91,22 @@ class Limit:
         for family, samples in sizes.items():
             different(samples, f"sample sizes of {family}")
 
-    @staticmethod
-    def compute(**cell) -> pd.DataFrame:
-        """The rows of a cell."""
-        return limit_cell(**cell)
-
-    @staticmethod
-    def labels_of(cell: Mapping) -> dict:
-        """The columns of a cell's rows that only name them: those given, or of what was run.
+    def cells(self) -> list[Cell]:
+        """Everything to attempt, as parameters of `limit_cell`.
 
         Raises:
-            ValueError: the name of another family than the network's.
+            ValueError: a network under the name of another family.
         """
-        family = family_of(cell["network"], cell.get("family"))
-        return {"variant": cell.get("variant") or "", "family": family}
-
-    def cells(self) -> list[Cell]:
-        """Everything to attempt, as parameters of `limit_cell`."""
         seconds = _SECONDS.get(self.strategy, 2.0) * self.trials
-        names = signature(limit_cell).parameters
-        fields = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        fields["options"] = dict(self.options or {})
+        fields = {**fields_for(limit_cell, self), "options": self.options or {}}
         found = []
         for family, one in self.families.items():
-            parameters = {
-                **fields,
-                "family": family,
-                "network": describe_network(one(self.kernels[family])),
-                "kernels": self.kernels[family],
-            }
-            labels = self.labels_of(parameters)
+            network, kernels = describe_network(one(self.kernels[family])), self.kernels[family]
+            parameters = {**fields, "network": network, "kernels": kernels}
+            labels = {"variant": self.variant, "family": family_of(network, family)}
             found += [
-                Cell({**parameters, "samples": n}, seconds, labels) for n in self.samples[family]
+                Cell("llrnb.sweep.limit:limit_cell", {**parameters, "samples": n}, labels, seconds)
+                for n in self.samples[family]
             ]
         return found
 
@@ -125,9 +114,7 @@ class Limit:
 @cell
 def limit_cell(
     *,
-    variant: str | None = "",
     strategy: str,
-    family: str | None = "",
     network: Mapping,
     kernels: int,
     multiple: int,
@@ -148,7 +135,7 @@ def limit_cell(
         others: as in `Limit`.
 
     Returns:
-        One row per trial: variant, strategy, family, target, inputs, kernels, multiple,
+        One row per trial: strategy, target, inputs, kernels, multiple,
         parameters (of the network), model_rank (of the target; 0 if the family does not compute
         it), samples, noise, trial; status (what the strategy says); train_loss, test_error (mean
         squared errors), relative_error; recovered and exact (whether that is below `RECOVERED` and
@@ -160,7 +147,6 @@ def limit_cell(
     checks.one_of(STRATEGIES, "strategy", strategy)
     checks.one_of(_TARGETS, "target", target)
     _check_options(strategy, options)
-    labels = Limit.labels_of({"variant": variant, "family": family, "network": network})
     narrow = network_from(network)
     if narrow.kernels != kernels:
         raise ValueError(f"the network needs to have {kernels} kernels, got {narrow.kernels}")
@@ -194,7 +180,7 @@ def limit_cell(
             }
         )
     return pd.DataFrame(rows).assign(
-        **labels, strategy=strategy, target=target, inputs=narrow.input_dim,
+        strategy=strategy, target=target, inputs=narrow.input_dim,
         kernels=kernels, multiple=multiple, parameters=wide.parameter_count, samples=samples,
         noise=noise,
         model_rank=narrow.parameter_count if target in ("paper", "generic") else 0,
@@ -244,6 +230,7 @@ def recovered_shares(table: pd.DataFrame, column: str = "recovered") -> pd.DataF
         ValueError: a trial with several rows in a group.
     """
     by = ["variant", "strategy", "family", "target", "multiple", "model_rank", "noise", "samples"]
+    by = grouping(table, by)
     one_row_per_trial(checks.table(table, [*by, column]), by)
     groups = table.groupby(by, sort=False, dropna=False)[column]
     return groups.agg(trials="size", value="mean").reset_index()

@@ -1,14 +1,8 @@
 """The sweep of one's own: any model, trained on any data, over sample sizes and learning rates."""
 
-import hashlib
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from inspect import signature
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -16,74 +10,17 @@ import torch
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.descriptions import describe_optimizer, optimizer_from
+from llrnb.descriptions import optimizer_from
 from llrnb.streams import rng
-from llrnb.sweep.plan import KINDS, Cell, cell, different
+from llrnb.sweep.grid import Grid
+from llrnb.sweep.plan import KINDS, Cell, described, different
+from llrnb.sweep.references import reference_to, referred, source_of
 from llrnb.training import LOSSES, PRECISIONS, GradientDescent, Optimizer, train
 from llrnb.training.losses import loss_of, mean_loss
 
 _PLAIN = GradientDescent()
-_DESCRIBED = describe_optimizer(_PLAIN)
+_NOT_OF_TRAIN = ("model", "data", "samples", "trials", "test_samples", "variant")
 _SECONDS = 3e-3  # of one network and step; only the order of the jobs and the ETA rest on it
-
-
-def referred(reference: str) -> object:
-    """What a reference names: "package.module:name", or "folder/file.py:name".
-
-    Raises:
-        ValueError: another form, no such module or file, or no such name in it.
-    """
-    place, colon, name = checks.text(reference, "a reference").rpartition(":")
-    if not (colon and place and name):
-        raise ValueError(
-            f"a reference needs the form module:name or file.py:name, got {reference!r}"
-        )
-    module = _module(place)
-    if not hasattr(module, name):
-        raise ValueError(f"{place} needs to define {name!r}, which it does not")
-    return getattr(module, name)
-
-
-def _module(place: str) -> ModuleType:
-    if place.endswith(".py"):
-        return _from_file(Path(place))
-    try:
-        return import_module(place)
-    except ImportError as error:
-        raise ValueError(f"a reference needs a module that can be imported, got {error}") from error
-
-
-def _from_file(path: Path) -> ModuleType:
-    """The module of a file, under a name that depends on its path and contents."""
-    try:
-        contents = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"a reference needs a file that can be read, got {error}") from None
-    name = f"llrnb_{path.stem}_{hashlib.sha256(str(path).encode() + contents).hexdigest()[:8]}"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, path)
-        module = module_from_spec(spec)
-        sys.modules[name] = module  # first, as pickled objects look there
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
-
-
-def _settled(reference: str) -> str:
-    """With the whole path of a file, for workers that start elsewhere."""
-    place, _, name = reference.rpartition(":")
-    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else reference
-
-
-def _source(*references: str) -> str:
-    """A hash of the files, so that rows of an older text are not taken for those of this one."""
-    places = {reference.rpartition(":")[0] for reference in references}
-    files = {place: _module(place).__file__ for place in sorted(places)}
-    contents = b"\n".join(Path(file).read_bytes() for file in files.values() if file)
-    return hashlib.sha256(contents).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -122,9 +59,6 @@ class OwnModel:
     precision: str = "float64"
     variant: str = ""
 
-    notebook = "own"  # of llrnb/jobs
-    along = "samples"
-
     def __post_init__(self) -> None:
         checks.settle_by_annotation(self, KINDS)
         checks.instance(self.optimizer, Optimizer, "optimizer")
@@ -133,39 +67,26 @@ class OwnModel:
         different(self.samples, "sample sizes")
         different(self.learning_rates, "learning rates")
         for name in ("model", "data"):
-            reference = _settled(getattr(self, name))
+            reference = reference_to(getattr(self, name))
             checks.settle(self, **{name: reference})
             found = referred(reference)
             if not callable(found) or isinstance(found, torch.nn.Module):
                 raise TypeError(f"{reference} needs to be a function, got {checks.came(found)}")
 
-    @staticmethod
-    def compute(**cell) -> pd.DataFrame:
-        """The rows of a cell."""
-        return own_cell(**cell)
-
-    @staticmethod
-    def labels_of(cell: Mapping) -> dict:
-        """The columns of a cell's rows that only name them."""
-        return {"variant": cell.get("variant") or ""}
-
     def cells(self) -> list[Cell]:
         """Everything to train, as parameters of `own_cell`."""
-        names = signature(own_cell).parameters
-        parameters = {
-            **{name: getattr(self, name) for name in names if hasattr(self, name)},
-            "learning_rates": list(self.learning_rates),
-            "optimizer": describe_optimizer(self.optimizer),
-            "source": _source(self.model, self.data),
-            "device": "cpu",
-        }
+        given = {field.name: described(getattr(self, field.name)) for field in fields(self)}
+        labels = {"variant": given.pop("variant")}
+        parameters = {**given, "source": source_of(self.model, self.data), "device": "cpu"}
         seconds = _SECONDS * self.steps * len(self.learning_rates) * self.trials
-        labels = self.labels_of(parameters)
-        return [Cell({**parameters, "samples": n}, seconds, labels) for n in self.samples]
+        return [
+            Cell("llrnb.sweep.own:own_cell", {**parameters, "samples": n}, labels, seconds)
+            for n in self.samples
+        ]
 
 
-def from_yaml(path: Path | str) -> OwnModel:
-    """An `OwnModel` from a YAML file with its fields by name.
+def from_yaml(path: Path | str) -> OwnModel | Grid:
+    """A preset from a YAML file with its fields by name: an `OwnModel`, or, by `compute`, a `Grid`.
 
     Files are looked for beside it; the optimizer is written as `llrnb.descriptions` reads it.
 
@@ -173,90 +94,73 @@ def from_yaml(path: Path | str) -> OwnModel:
         ValueError: a file that cannot be read, other names, or values of another kind.
         ImportError: there is no pyyaml.
     """
-    try:
-        import yaml
-    except ImportError:
-        raise ImportError("a sweep from YAML needs pyyaml: pip install 'llrnb[sweep]'") from None
     path = Path(path)
-    try:
-        found = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"a sweep needs a YAML file that can be read, got {error}") from None
-    given = checks.meant(checks.mapping(found, str(path)))
-    known = [field.name for field in fields(OwnModel)]
+    given = checks.mapping(_read(path), str(path))
+    kind = Grid if "compute" in given else OwnModel
+    known = {field.name: field for field in fields(kind)}
     if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"{path} needs names among {known}, got {unknown}")
-    if missing := {"model", "data", "samples", "learning_rates", "steps"} - set(given):
-        raise ValueError(f"{path} needs {sorted(missing)}, too")
-    for name in ("model", "data"):
+        raise ValueError(f"{path} needs names among {list(known)}, got {unknown}")
+    needed = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
+    if missing := sorted(needed - set(given)):
+        raise ValueError(f"{path} needs {missing}, too")
+    for name in {"model", "data", "compute"} & set(given):
         place = checks.text(given[name], name).rpartition(":")[0]
         if place.endswith(".py"):
             given[name] = str(path.parent / given[name])
+    return Grid(**given) if kind is Grid else _from_values(given)
+
+
+def _from_values(given: Mapping) -> OwnModel:
+    """With an optimizer, and numbers, as a file has them."""
+    given = checks.meant(given)
     if "optimizer" in given:
         given["optimizer"] = optimizer_from(given["optimizer"])
     return OwnModel(**given)
 
 
-@cell
-def own_cell(
-    *,
-    model: str,
-    data: str,
-    samples: int,
-    learning_rates: Sequence[float],
-    steps: int,
-    trials: int = 1,
-    tolerance: float = 1e-12,
-    std: float | None = None,
-    loss: str = "squared",
-    test_samples: int = 1000,
-    optimizer: Mapping = _DESCRIBED,
-    batch_size: int | None = None,
-    precision: str = "float64",
-    variant: str | None = "",
-    source: str = "",
-    device: str = "cpu",
-) -> pd.DataFrame:
+def _read(path: Path) -> object:
+    try:
+        import yaml
+    except ImportError:
+        raise ImportError("a sweep from YAML needs pyyaml: pip install 'llrnb[sweep]'") from None
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"a sweep needs a YAML file that can be read, got {error}") from None
+
+
+def own_cell(*, samples: int, source: str = "", device: str = "cpu", **others) -> pd.DataFrame:
     """Train a model of one's own at one sample size, at all learning rates and trials.
 
     Args:
+        samples: of a data set.
         source: what `OwnModel` found the files to be; empty if that does not matter.
+        device: "cpu" or "cuda".
         others: as in `OwnModel`, with the optimizer as `llrnb.descriptions` reads it.
 
     Returns:
-        One row per network: variant, samples, learning_rate, trial, parameters, train_loss,
+        One row per network: samples, learning_rate, trial, parameters, train_loss,
         test_loss, steps, status and engine.
 
     Raises:
         ValueError: the files are not those of `source` any more.
     """
-    if source and source != (now := _source(model, data)):
+    asked = _from_values({**others, "samples": (samples,)})
+    if source and source != (now := source_of(asked.model, asked.data)):
         raise ValueError(f"the cell needs files with the hash {source}, got {now}")
-    build, drawn, least = referred(model), referred(data), loss_of(loss)
-    test_inputs, truth = _drawn(drawn, test_samples, rng("own test inputs", samples=test_samples))
+    build, drawn, least = referred(asked.model), referred(asked.data), loss_of(asked.loss)
+    options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in _NOT_OF_TRAIN}
+    rates, size = options["learning_rates"], asked.test_samples
+    test_inputs, truth = _drawn(drawn, size, rng("own test inputs", samples=size))
     tables = []
-    for trial in range(trials):
+    for trial in range(asked.trials):
         inputs, outputs = _drawn(drawn, samples, rng("own inputs", samples=samples, seed=trial))
-        run = train(
-            build,
-            inputs,
-            outputs,
-            learning_rates=learning_rates,
-            seeds=[trial] * len(learning_rates),
-            steps=steps,
-            tolerance=tolerance,
-            std=std,
-            loss=loss,
-            device=device,
-            optimizer=optimizer_from(optimizer),
-            batch_size=batch_size,
-            precision=precision,
-        )
+        seeds = [trial] * len(rates)
+        run = train(build, inputs, outputs, seeds=seeds, device=device, **options)
         losses = [mean_loss(least, made, truth) for made in run.predict(test_inputs)]
         rows = {
-            "variant": variant or "",
             "samples": samples,
-            "learning_rate": list(learning_rates),
+            "learning_rate": list(rates),
             "trial": trial,
             "parameters": sum(value[0].numel() for value in run.params.values()),
             "train_loss": run.loss.numpy(),

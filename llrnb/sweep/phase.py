@@ -1,8 +1,7 @@
 """The phase diagrams of Part II: planted ReLU problems on a grid of sample sizes and dimensions."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from inspect import signature
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -17,7 +16,15 @@ from llrnb.relu.isometry import isometry
 from llrnb.relu.planted import Data, Weights, data_matrix, plant
 from llrnb.relu.verdict import recover
 from llrnb.streams import rng
-from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
+from llrnb.sweep.plan import (
+    KINDS,
+    Cell,
+    cell,
+    different,
+    fields_for,
+    grouping,
+    one_row_per_trial,
+)
 
 NOT_RUN = "not run"
 _OUTCOMES = {"recovery": ("recovered", "not recovered"), "isometry": ("holds", "fails")}
@@ -56,46 +63,29 @@ class PhaseDiagram:
     seconds: float = 0.02
     variant: str = ""
 
-    notebook = "phase"  # of llrnb/jobs
-    along = "samples"
-
     def __post_init__(self) -> None:
         checks.settle_by_annotation(self, KINDS)
         _check_words(self.task, self.network, self.form, self.data, self.weights)
         different(self.samples, "sample sizes")
         different(self.dims, "dimensions")
 
-    @staticmethod
-    def compute(**cell) -> pd.DataFrame:
-        """The rows of a cell."""
-        return phase_cell(**cell)
-
-    @staticmethod
-    def labels_of(cell: Mapping) -> dict:
-        """The columns of a cell's rows that only name them."""
-        return {"variant": cell.get("variant") or ""}
-
     def cells(self) -> list[Cell]:
         """Everything to pose, as parameters of `phase_cell`."""
-        fields = asdict(self)
-        seconds = fields.pop("seconds") * self.trials
-        fields = {name: fields[name] for name in signature(phase_cell).parameters if name != "dim"}
-        labels = self.labels_of(fields)
-        grid = product(self.dims, self.samples)
+        fields, labels = fields_for(phase_cell, self), {"variant": self.variant}
         return [
             Cell(
+                "llrnb.sweep.phase:phase_cell",
                 {**fields, "dim": dim, "samples": samples},
-                seconds * (samples / 100) ** 2,
                 labels,
+                self.seconds * self.trials * (samples / 100) ** 2,
             )
-            for dim, samples in grid
+            for dim, samples in product(self.dims, self.samples)
         ]
 
 
 @cell
 def phase_cell(
     *,
-    variant: str | None = "",
     task: str,
     network: str,
     samples: int,
@@ -113,7 +103,7 @@ def phase_cell(
     An instance depends on n, d, its trial and the kinds of data, weights and labels alone.
 
     Returns:
-        One row per trial: variant, task, network, form, data, weights, neurons, noise, samples,
+        One row per trial: task, network, form, data, weights, neurons, noise, samples,
         dim, trial; outcome; and by the task
 
         recovery: reason, iterations; the outcome is the verdict's;
@@ -131,7 +121,7 @@ def phase_cell(
     _check_words(task, network, form, data, weights)
     labels = MADE_FOR[network]
     rows = pd.DataFrame({"trial": range(trials)}).assign(
-        variant=variant or "", task=task, network=network, form=form, data=data, weights=weights,
+        task=task, network=network, form=form, data=data, weights=weights,
         neurons=neurons, noise=noise, samples=samples, dim=dim,
     )  # fmt: skip
     if network == "normalised" and samples < dim:
@@ -163,21 +153,22 @@ def shares(table: pd.DataFrame, outcome: str = "recovered") -> pd.DataFrame:
         ValueError: an outcome that is none of the table's task, several tasks, or a trial with
             several rows in a group.
     """
-    checks.table(table, ["task", *_GROUP, "trial", "outcome"])
+    group = grouping(table, _GROUP)
+    checks.table(table, ["task", *group, "trial", "outcome"])
     if len(tasks := table["task"].unique()) > 1:
         raise ValueError(f"shares need rows of one task, got {list(tasks)}")
     possible = set(table["outcome"]) - {NOT_RUN, "undecided"}
     possible = possible.union(*(_OUTCOMES.get(task, ()) for task in tasks))
     if outcome not in possible:
         raise ValueError(f"the outcome needs to be one of {sorted(possible)}, got {outcome!r}")
-    one_row_per_trial(table, _GROUP)
+    one_row_per_trial(table, group)
     by = table.assign(
         value=(table["outcome"] == outcome).astype(float),
         undecided=table["outcome"] == "undecided",
         not_run=table["outcome"] == NOT_RUN,
     )
     by.loc[by["undecided"] | by["not_run"], "value"] = np.nan
-    groups = by.groupby(_GROUP, sort=False, dropna=False)
+    groups = by.groupby(group, sort=False, dropna=False)
     return groups.agg(
         trials=("trial", "size"),
         value=("value", "mean"),
@@ -196,12 +187,13 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     Raises:
         ValueError: a trial with several rows in a group.
     """
-    checks.table(table, [*_GROUP, "trial"])
+    group = grouping(table, _GROUP)
+    checks.table(table, [*group, "trial"])
     checks.one_of(table.columns, "metric", metric)
-    one_row_per_trial(table, _GROUP)
+    one_row_per_trial(table, group)
     run = table["outcome"] != NOT_RUN
-    rows = table[_GROUP].assign(run=run, metric=table[metric].where(run))
-    groups = rows.groupby(_GROUP, sort=False, dropna=False)
+    rows = table[group].assign(run=run, metric=table[metric].where(run))
+    groups = rows.groupby(group, sort=False, dropna=False)
     found = groups.agg(
         trials=("run", "sum"),
         value=("metric", "mean"),

@@ -3,12 +3,18 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from inspect import signature
+from math import isfinite
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import pandas as pd
 
 from llrnb import checks, store
+from llrnb.descriptions import describe_optimizer, describe_target
 from llrnb.provenance import PHYSICS
+from llrnb.targets import Target
+from llrnb.training import Optimizer
 
 
 def _counts(value: object, name: str) -> dict[str, int]:
@@ -50,6 +56,14 @@ cell = checks.by_annotation(
 
 # A job of less would lose too much of its time on starting a kernel.
 _SECONDS_PER_JOB = 60.0
+# Functions whose parameters alone are their cells' keys: they are older than other functions.
+_BY_PARAMETERS = {
+    "llrnb.sweep.recovery:train_cell",
+    "llrnb.sweep.limit:limit_cell",
+    "llrnb.sweep.phase:phase_cell",
+    "llrnb.sweep.own:own_cell",
+}
+_NAMES = ("variant", "family", "multiple")  # columns that rows need not have
 
 
 @dataclass(frozen=True)
@@ -57,26 +71,114 @@ class Cell:
     """A piece of a sweep with a row file of its own.
 
     Attributes:
+        compute: what computes it, "package.module:name" or "file.py:name" of a function of its
+            parameters that returns a DataFrame. If that has an attribute `together`, a function of
+            a list of several cells' parameters, which returns a list of DataFrames, a GPU computes
+            the cells of a job by one call of it.
         parameters: everything that its rows depend on, in JSON's values.
-        seconds: a guess at its time on one core.
         labels: columns of its rows that only name them. No number depends on them, so that cells
-            which differ in nothing else have one key, and are computed once.
+            which differ in nothing else have one key, and are computed once. A column that the
+            rows have of a parameter stays as it is.
+        seconds: a guess at its time on one core.
+        batched: cells that differ in this parameter only may share a job.
+        source: a hash of the file of a function of one's own.
+
+    Raises:
+        ValueError: values that are not JSON's.
     """
 
+    compute: str
     parameters: Mapping
-    seconds: float
     labels: Mapping = field(default_factory=dict)
+    seconds: float = 1.0
+    batched: str = "samples"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        given = checks.mapping(self.parameters, "parameters")
+        checks.settle(self, parameters={name: as_json(v, name) for name, v in given.items()})
+
+    @cached_property
+    def keyed(self) -> dict:
+        """What its key holds beside the version of the physics: its parameters, and its function by
+        name and text unless it is one of this package's four.
+        """
+        if self.compute in _BY_PARAMETERS:
+            return dict(self.parameters)
+        name = self.compute.rpartition("/")[2]
+        return {"compute": name, "source": self.source, "parameters": self.parameters}
 
     @cached_property
     def key(self) -> str:
-        """Of its parameters without the labels, and of the version of the physics."""
-        return key_of(self.parameters, self.labels)
+        return key_of(self.keyed)
+
+    @property
+    def others(self) -> dict:
+        """The parameters in which the cells of a job do not differ."""
+        return {name: value for name, value in self.parameters.items() if name != self.batched}
+
+
+def as_json(value: object, name: str) -> object:
+    """A value as JSON has it: dicts with words as keys, lists, texts, finite numbers, True, False
+    and None.
+
+    Raises:
+        ValueError: another value.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: as_json(part, f"{name}[{key!r}]") for key, part in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [as_json(part, f"each of {name}") for part in value]
+    if value is None or isinstance(value, str | int) or (type(value) is float and isfinite(value)):
+        return value
+    raise ValueError(
+        f"{name} needs values of JSON (dicts, lists, texts, finite numbers, True, False, None), "
+        f"got {checks.came(value)}"
+    )
+
+
+def fields_for(function: Callable, preset: object, always: Collection[str] = ()) -> dict:
+    """The fields of a preset that a cell's function takes by their names, as that takes them.
+
+    Those that are as the function has them by default are left out, unless they are in `always`,
+    so that a new option leaves the keys of stored rows as they are.
+    """
+    found = {}
+    for name, parameter in signature(function).parameters.items():
+        if hasattr(preset, name):
+            value = described(getattr(preset, name))
+            if name in always or value != parameter.default:
+                found[name] = value
+    return found
+
+
+def described(value: object) -> object:
+    """A target or an optimizer as a file has it; anything else as it is."""
+    if isinstance(value, Target):
+        return describe_target(value)
+    return describe_optimizer(value) if isinstance(value, Optimizer) else value
 
 
 def key_of(parameters: Mapping, labels: Collection[str] = ()) -> str:
     """The key of the cell with these parameters, of which some are only labels."""
     numbers = {name: value for name, value in parameters.items() if name not in labels}
     return store.key_of({**numbers, "physics": PHYSICS})
+
+
+def distinct(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells; raises ValueError if two have one key and the same labels."""
+    cells, seen = list(cells), set()
+    for cell in cells:
+        rows = (cell.key, *cell.labels.values())
+        if rows in seen:
+            raise ValueError(
+                "a sweep needs different cells or variants, got one twice: "
+                f"{dict(cell.labels)}, {cell.batched} {cell.parameters.get(cell.batched)}"
+            )
+        seen.add(rows)
+    return cells
 
 
 def different(values: Iterable, name: str) -> None:
@@ -96,21 +198,17 @@ def one_row_per_trial(table: pd.DataFrame, by: Sequence[str]) -> None:
         )
 
 
+def grouping(table: pd.DataFrame, by: Iterable[str]) -> list[str]:
+    """These columns, without those of a variant, a family or a multiple that a table lacks."""
+    checks.table(table, [])
+    return [name for name in by if name in table or name not in _NAMES]
+
+
 @runtime_checkable
 class Preset(Protocol):
-    """What a sweep runs.
-
-    Attributes:
-        notebook: the notebook in llrnb/jobs that computes its cells.
-        along: the parameter in which the cells of one job may differ.
-    """
-
-    notebook: str
-    along: str
+    """What a sweep runs: anything that has cells."""
 
     def cells(self) -> list[Cell]: ...
-
-    def compute(self, **cell) -> pd.DataFrame: ...
 
 
 def _preset(value: object, name: str) -> Preset:
@@ -118,8 +216,8 @@ def _preset(value: object, name: str) -> Preset:
 
 
 @dataclass(frozen=True)
-class Together:
-    """Several presets of one kind as one sweep; their variants tell the rows apart.
+class Union:
+    """Several presets as one sweep; their variants tell the rows apart.
 
     Raises:
         ValueError: by `cells`, if two have a cell in common under the same labels.
@@ -128,69 +226,58 @@ class Together:
     presets: tuple[Preset, ...]
 
     def __post_init__(self) -> None:
-        presets = checks.many(_preset, self.presets, "presets")
-        if len({preset.notebook for preset in presets}) > 1:
-            raise ValueError(f"presets together need to be of one kind, got {checks.came(presets)}")
-        checks.settle(self, presets=presets)
-
-    @property
-    def notebook(self) -> str:
-        return self.presets[0].notebook
-
-    @property
-    def along(self) -> str:
-        return self.presets[0].along
+        checks.settle(self, presets=checks.many(_preset, self.presets, "presets"))
 
     def cells(self) -> list[Cell]:
-        cells = [cell for preset in self.presets for cell in preset.cells()]
-        seen = set()
-        for cell in cells:
-            rows = (cell.key, *cell.labels.values())
-            if rows in seen:
-                raise ValueError(
-                    "presets together need different cells or variants, got one twice: "
-                    f"{dict(cell.labels)}, {self.along} {cell.parameters[self.along]}"
-                )
-            seen.add(rows)
-        return cells
+        return distinct(cell for preset in self.presets for cell in preset.cells())
 
-    def compute(self, **cell) -> pd.DataFrame:
-        return self.presets[0].compute(**cell)
+
+Together = Union  # its name before; it goes with the next release
 
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that one run of a notebook computes, one after the other."""
+    """Cells that one run of the notebook computes: they differ in one parameter."""
 
     cells: tuple[Cell, ...]
-    along: str
 
     @property
     def parameters(self) -> dict:
-        """Of the notebook: those of the cells, with the one that differs as a list."""
-        first = self.cells[0].parameters
-        return {**first, self.along: [cell.parameters[self.along] for cell in self.cells]}
+        """Of the notebook; those of a `Grid`."""
+        first, batched = self.cells[0], self.cells[0].batched
+        varied = [cell.parameters[batched] for cell in self.cells if batched in cell.parameters]
+        return {
+            "compute": first.compute,
+            "each": {batched: varied} if varied else {},
+            "fixed": first.others,
+            "labels": {name: v for name, v in first.labels.items() if name != batched},
+            "source": first.source,
+        }
 
     @property
     def seconds(self) -> float:
         return sum(cell.seconds for cell in self.cells)
 
 
-def jobs(cells: Iterable[Cell], along: str, done: Collection[str] = ()) -> list[Job]:
+def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Cells that differ in what is batched only; of those with one key, the first."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        first.setdefault(cell.key, cell)
+    found: dict[str, list[Cell]] = {}
+    for cell in first.values():
+        key = store.key_of({"of": [cell.compute, cell.batched, cell.source, cell.others]})
+        found.setdefault(key, []).append(cell)
+    return list(found.values())
+
+
+def jobs(cells: Iterable[Cell], done: Collection[str] = ()) -> list[Job]:
     """Jobs of about a minute for the cells that are not done, the longest first.
 
     Of cells with one key only the first has a job.
     """
-    groups: dict[str, list[Cell]] = {}
-    first: dict[str, Cell] = {}
-    for cell in cells:
-        first.setdefault(cell.key, cell)
-    for key, cell in first.items():
-        if key not in done:
-            others = {name: value for name, value in cell.parameters.items() if name != along}
-            groups.setdefault(store.key_of(others), []).append(cell)
     bundles: list[list[Cell]] = []
-    for group in groups.values():
+    for group in groups(cell for cell in cells if cell.key not in done):
         bundles.append([])
         for cell in group:
             if (
@@ -199,5 +286,5 @@ def jobs(cells: Iterable[Cell], along: str, done: Collection[str] = ()) -> list[
             ):
                 bundles.append([])
             bundles[-1].append(cell)
-    found = [Job(tuple(bundle), along) for bundle in bundles]
+    found = [Job(tuple(bundle)) for bundle in bundles]
     return sorted(found, key=lambda job: -job.seconds)

@@ -17,14 +17,21 @@ from llrnb.descriptions import (
     describe_optimizer,
     describe_target,
     family_of,
-    multiple_of,
     network_from,
     optimizer_from,
     target_from,
 )
 from llrnb.networks import TanhNetwork, predict, relative_error
 from llrnb.stacks import Stack
-from llrnb.sweep.plan import KINDS, Cell, cell, different, one_row_per_trial
+from llrnb.sweep.plan import (
+    KINDS,
+    Cell,
+    cell,
+    different,
+    fields_for,
+    grouping,
+    one_row_per_trial,
+)
 from llrnb.targets import Target, draw, draw_test
 from llrnb.training import PRECISIONS, GradientDescent, Optimizer, Training, train
 from llrnb.transitions import at_best_rate, choice_interval, transition_point
@@ -72,9 +79,6 @@ class Recovery:
     batch_size: int | None = None
     precision: str = "float64"
 
-    notebook = "recovery"  # of llrnb/jobs
-    along = "samples"  # a job may take several cells that differ in this parameter only
-
     def __post_init__(self) -> None:
         checks.settle_by_annotation(self, KINDS)
         checks.instance(self.target, Target, "target")
@@ -87,55 +91,33 @@ class Recovery:
         different(self.learning_rates, "learning rates")
         different(self.multiples, "multiples")
 
-    @staticmethod
-    def compute(**cell) -> pd.DataFrame:
-        """The rows of a cell."""
-        return train_cell(**cell)
-
-    @staticmethod
-    def labels_of(cell: Mapping) -> dict:
-        """The columns of a cell's rows that only name them: those given, or of what was run.
+    def cells(self) -> list[Cell]:
+        """Everything to train, as parameters of `train_cell`.
 
         Raises:
-            ValueError: the name of another family than the network's.
+            ValueError: a network under the name of another family.
         """
-        return {
-            "variant": cell.get("variant") or "",
-            "family": family_of(cell["network"], cell.get("family")),
-            "multiple": cell.get("multiple") or multiple_of(cell["network"], cell["target"]),
-        }
-
-    def cells(self) -> list[Cell]:
-        """Everything to train, as parameters of `train_cell`."""
-        target = describe_target(self.target)
         networks = len(self.learning_rates) * self.trials
-        chosen = options(
-            optimizer=describe_optimizer(self.optimizer),
-            batch_size=self.batch_size,
-            precision=self.precision,
-        )
+        fields = {**fields_for(plan_cell, self, always=("engine",)), "device": "cpu"}
         cells = []
         for (family, narrowest), multiple in product(self.families.items(), self.multiples):
             net = narrowest(multiple)
-            parameters = {
+            parameters = {**fields, "network": describe_network(net)}
+            labels = {
                 "variant": self.variant,
-                "family": family,
+                "family": family_of(parameters["network"], family),
                 "multiple": multiple,
-                "network": describe_network(net),
-                "target": target,
-                "learning_rates": list(self.learning_rates),
-                "trials": self.trials,
-                "steps": self.steps,
-                "tolerance": self.tolerance,
-                "std": self.std,
-                "test_samples": self.test_samples,
-                "engine": self.engine,
-                "device": "cpu",
-                **chosen,
             }
-            labels = self.labels_of(parameters)
             seconds = _SECONDS * net.neurons * self.steps * networks
-            cells += [Cell({**parameters, "samples": n}, seconds * n, labels) for n in self.samples]
+            cells += [
+                Cell(
+                    "llrnb.sweep.recovery:train_cell",
+                    {**parameters, "samples": n},
+                    labels,
+                    seconds * n,
+                )
+                for n in self.samples
+            ]
         return cells
 
 
@@ -186,9 +168,6 @@ class Planned:
 @cell
 def plan_cell(
     *,
-    variant: str | None = "",
-    family: str | None = "",
-    multiple: int | None = None,
     network: Mapping,
     target: Mapping,
     samples: int,
@@ -204,20 +183,21 @@ def plan_cell(
     batch_size: int | None = None,
     precision: str = "float64",
     record_at: Sequence[int] = (),
+    looks: int | None = None,
 ) -> Planned:
     """What `train_cell` trains; its arguments.
 
     Args:
-        variant, family, multiple: names that the rows carry; see `Recovery.labels_of`.
         network, target, optimizer: as `llrnb.descriptions` reads them.
         samples, learning_rates, trials, test_samples: as in `Recovery`.
         steps, tolerance, std, engine, device, batch_size, precision, record_at: as in
             `llrnb.train`.
+        looks: instead of `record_at`, how many steps the function `looks` chooses.
     """
     net, planted = network_from(network), target_from(target)
-    labels = {"variant": variant, "family": family, "multiple": multiple}
-    labels = Recovery.labels_of({**labels, "network": network, "target": target})
     different(learning_rates, "learning rates")
+    if looks and record_at:
+        raise ValueError(f"a cell needs record_at or looks, got {record_at} and {looks}")
     if net.input_dim != planted.net.input_dim:
         raise ValueError(
             f"a network needs the target's {planted.net.input_dim} inputs, got {net.input_dim}"
@@ -238,9 +218,9 @@ def plan_cell(
             "optimizer": optimizer_from(optimizer),
             "batch_size": batch_size,
             "precision": precision,
-            "record_at": record_at,
+            "record_at": _looks(steps, looks) if looks else record_at,
         },
-        rows.assign(**labels, parameters=net.parameter_count, samples=samples),
+        rows.assign(parameters=net.parameter_count, samples=samples),
         _test_data(described, test_samples),
     )
 
@@ -266,10 +246,10 @@ def train_cell(**cell) -> pd.DataFrame:
         cell: as `plan_cell` takes it.
 
     Returns:
-        One row per network: variant, family, multiple, parameters, samples, learning_rate, trial,
-        train_loss and test_error (mean squared errors), relative_error (the test error over the
-        mean square of the target on the test set), steps and status. With `record_at`, one row per
-        recorded step and network: `recorded` is that step, and the errors are those it had then.
+        One row per network: parameters, samples, learning_rate, trial, train_loss and test_error
+        (mean squared errors), relative_error (the test error over the mean square of the target on
+        the test set), steps and status. With `record_at` or `looks`, one row per recorded step and
+        network: `recorded` is that step, and the errors are those it had then.
     """
     return train_cells([cell])[0]
 
@@ -304,6 +284,9 @@ def train_cells(cells: Sequence[Mapping]) -> list[pd.DataFrame]:
     ]
 
 
+train_cell.together = train_cells
+
+
 def looks(steps: int, count: int) -> list[int]:
     """At most so many steps at which to look at a run, from 1 to the last, even on a log scale.
 
@@ -321,20 +304,7 @@ def looks(steps: int, count: int) -> list[int]:
     return sorted({*(round(float(step)) for step in spaced), steps})
 
 
-@cell
-def options(*, optimizer: Mapping, batch_size: int | None, precision: str) -> dict:
-    """Those options of `train_cell` that are not as they are by default.
-
-    Only these belong to a cell's parameters, so that a new option leaves old keys as they are.
-    """
-    checks.one_of(PRECISIONS, "precision", precision)
-    given = {
-        "optimizer": describe_optimizer(optimizer_from(optimizer)),
-        "batch_size": batch_size,
-        "precision": precision,
-    }
-    default = signature(plan_cell).parameters
-    return {name: value for name, value in given.items() if value != default[name].default}
+_looks = looks  # where an argument has its name
 
 
 def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
@@ -348,7 +318,7 @@ def best_rate(table: pd.DataFrame, by: str = "test_error") -> pd.DataFrame:
     Raises:
         ValueError: a trial with several rows in a cell at one rate.
     """
-    cell = ["variant", "family", "multiple", "samples"]
+    cell = grouping(table, [*_NETWORK, "samples"])
     checks.table(table, [*cell, "learning_rate"])
     checks.one_of(table.columns, "by", by)
     one_row_per_trial(table, [*cell, "learning_rate"])
@@ -480,19 +450,32 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     mean is then infinite, and its standard error is missing.
 
     Returns:
-        Columns variant, family, multiple, parameters, samples, learning_rate, trials, and for
-        train_loss, test_error and relative_error each a mean and, with `_sem` behind its name, the
-        standard error of the mean (missing for a single trial).
+        Columns variant, family and multiple if the table has them, parameters, samples,
+        learning_rate, trials, and for train_loss, test_error and relative_error each a mean and,
+        with `_sem` behind its name, the standard error of the mean (missing for a single trial).
+        Of recorded steps the last one counts.
 
     Raises:
-        ValueError: a trial with several rows in a group, such as those of `record_at`.
+        ValueError: a trial with several rows in a group, or other last steps than another's.
     """
-    by = ["variant", "family", "multiple", "parameters", "samples", "learning_rate"]
     values = ["train_loss", "test_error", "relative_error"]
+    by = grouping(table, [*_NETWORK, "parameters", "samples", "learning_rate"])
     checks.table(table, [*by, *values])
-    one_row_per_trial(table, by)
+    table = _last_looks(table, by)
     groups = _within(table.fillna(dict.fromkeys(values, np.inf)), by)
     with np.errstate(invalid="ignore"):  # inf - inf
         errors = groups[values].sem().add_suffix("_sem")
     found = pd.concat([groups.size().rename("trials"), groups[values].mean(), errors], axis=1)
     return found.reset_index()
+
+
+def _last_looks(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The rows of the last recorded step, one for each trial."""
+    if "recorded" not in table:
+        one_row_per_trial(table, by)
+        return table
+    one_row_per_trial(table, [*by, "recorded"])
+    last = _within(table, [*by, "trial"])["recorded"].transform("max")
+    if last.nunique(dropna=False) > 1:
+        raise ValueError(f"means need one last recorded step, got {sorted(set(last))}")
+    return table[table["recorded"] == last]

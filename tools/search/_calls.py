@@ -170,9 +170,6 @@ _TRAIN = {
     "std": 1.0,
 }
 _CELL = {
-    "variant": "",
-    "family": "CNN",
-    "multiple": 1,
     "samples": 6,
     "learning_rates": (0.125,),
     "network": {"kind": "cnn", "input_shape": 5, "kernel_size": 3, "kernels": 1},
@@ -189,9 +186,7 @@ _CELL = {
     "record_at": (2, 4),
 }
 _LIMIT = {
-    "variant": "",
     "strategy": "Adam",
-    "family": "CNN",
     "kernels": 1,
     "multiple": 2,
     "network": _CELL["network"],
@@ -203,7 +198,6 @@ _LIMIT = {
     "options": {"steps": 4},
 }
 _PHASE = {
-    "variant": "",
     "task": "isometry",
     "network": "skip",
     "samples": 12,
@@ -220,7 +214,7 @@ _PHASE = {
 
 @cache
 def _rows() -> pd.DataFrame:
-    return sweep.train_cell(**{**_CELL, "record_at": ()})
+    return sweep.train_cell(**{**_CELL, "record_at": ()}).assign(family="CNN", multiple=1)
 
 
 @cache
@@ -232,7 +226,7 @@ def _looks() -> pd.DataFrame:
 def _phases() -> pd.DataFrame:
     return pd.concat(
         [sweep.phase_cell(**{**_PHASE, "dim": dim, "samples": n}) for dim in (2, 3) for n in (8, 9)]
-    )
+    ).assign(variant="")
 
 
 CALLS: dict[str, Call] = {}
@@ -1268,7 +1262,6 @@ def _sweeps() -> None:
         RATES.bad, lambda v, rng: [*RATES.same(v, rng), [f"{x:e}" for x in v]], RATES.either
     )
     names = Kind(lambda v, rng: [*STRANGE, 3, nan, True, [], ["CNN"]])
-    labels = but(names, None)
     kinds = {
         **number,
         "learning_rates": rates,
@@ -1279,23 +1272,20 @@ def _sweeps() -> None:
         "precision": WORD,
         "batch_size": Kind(COUNT_OR_NONE.bad, in_text_of(COUNT).same, COUNT.either),
         "record_at": STEPS_AT,
-        "variant": labels,
-        "family": labels,
     }
     _call("sweep.train_cell", sweep.train_cell, _CELL, **{name: kinds[name] for name in _CELL})
+    looking = {**_CELL, "record_at": (), "looks": 2}
+    _call("sweep.train_cell(looks)", sweep.train_cell, looking, looks=kinds["batch_size"])
     kinds = {
         **number,
         "strategy": WORD,
         "target": WORD,
         "network": DESCRIPTION,
         "options": OPTIONS,
-        "variant": labels,
-        "family": labels,
     }
     _call("sweep.limit_cell", sweep.limit_cell, _LIMIT, **{name: kinds[name] for name in _LIMIT})
     kinds = {
         **number,
-        "variant": labels,
         **dict.fromkeys(("task", "network", "form", "data", "weights"), WORD),
     }
     _call("sweep.phase_cell", sweep.phase_cell, _PHASE, **{name: kinds[name] for name in _PHASE})
@@ -1319,14 +1309,6 @@ def _sweeps() -> None:
             {"description": described},
             description=in_text,
         )
-    _call(
-        "sweep.options",
-        sweep.options,
-        {"optimizer": {"kind": "adam"}, "batch_size": 3, "precision": "float32"},
-        optimizer=DESCRIPTION,
-        batch_size=COUNT_OR_NONE,
-        precision=WORD,
-    )
     fig3 = presets_of("fig3")["small"]
     preset = {f.name: getattr(fig3, f.name) for f in fields(fig3)} | {
         "engine": "torch",
@@ -1436,10 +1418,28 @@ def _sweeps() -> None:
         variant=names,
     )
     _call(
-        "sweep.Together",
-        sweep.Together,
+        "sweep.Union",
+        sweep.Union,
         lambda: {"presets": (sweep.PhaseDiagram(**phase),)},
-        presets=strange((), (None,), ("small",), [3], (sweep.PhaseDiagram(**phase), fig3)),
+        presets=strange((), (None,), ("small",), [3], sweep.PhaseDiagram(**phase)),
+    )
+    _call(
+        "sweep.Grid",
+        sweep.Grid,
+        {
+            "compute": "llrnb.sweep.recovery:looks",
+            "each": {"steps": (3, 4)},
+            "fixed": {"count": 2},
+            "labels": {"variant": "a"},
+            "seconds": 0.5,
+        },
+        compute=strange("", "looks", ":looks", "llrnb:no", "no.py:no", 3, print, lambda: None),
+        each=strange(
+            {}, {"steps": 3}, {"steps": ()}, {"steps": (nan,)}, {"steps": (3, 3)}, {3: (4,)}
+        ),
+        fixed=strange({}, {"steps": 3}, {"count": nan}, {"count": print}, {"count": {3: 4}}),
+        labels=but(strange({"variant": nan}, {"variant": print}, {3: "a"}, ["a"]), {}, {"a": 1}),
+        seconds=REAL0,
     )
     _call("presets.presets_of", presets_of, {"sweep": "fig3"}, sweep=WORD)
     for name in ("best_rate", "means"):

@@ -1,0 +1,33 @@
+"""Functions of one's own, for the tests of sweeps of any function."""
+
+import pandas as pd
+
+
+def hook(samples):
+    """Called by every cell."""
+
+
+def count(*, samples, std, trials, device="cpu"):
+    if trials < 1:
+        raise ValueError(f"trials needs an integer of at least 1, got {trials}")
+    hook(samples)
+    return pd.DataFrame({"trial": range(trials), "value": samples * std})
+
+
+def number(*, samples):
+    return samples
+
+
+def own_column(*, samples):
+    return pd.DataFrame({"samples": [samples + 0.5]})
+
+
+def doubled(rows):
+    return 2 * rows
+
+
+def length(rows):
+    return len(rows)
+
+
+MADE = 3
