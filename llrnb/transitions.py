@@ -124,8 +124,8 @@ def choice_interval(
     points = []
     for _ in range(draws):
         again = np.repeat(stream.integers(trials, size=(sizes, 1, trials)), rates, axis=1)
-        drawn = (np.take_along_axis(values, again, axis=2) for values in (errors, scores))
-        fractions = (at_best_rate(*drawn, each_run) < criterion).mean(axis=1)
+        drawn, judged = (np.take_along_axis(values, again, axis=2) for values in (errors, scores))
+        fractions = (at_best_rate(drawn, judged, each_run) < criterion).mean(axis=1)
         points.append(transition_point(samples, fractions))
     return _ends(points, confidence)
 
