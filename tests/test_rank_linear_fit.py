@@ -72,6 +72,18 @@ def test_the_minimum_norm_solution_is_the_smallest_that_fits():
     }
 
 
+def test_a_fit_learns_nothing_from_rounding():
+    """Inputs that leave a plane by 100 roundings, in 400 samples, are inputs in the plane."""
+    plane, normal = inputs(400, 3), torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
+    away = torch.randn(400, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    plane -= (plane @ normal)[:, None] * normal
+    points = plane + 100 * 2.0**-52 * away[:, None] * normal
+    params = {"w": torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)}
+    fit = local_linear_fit(lambda params, x: params["w"] @ x, params, points)
+    expected = params["w"] - (params["w"] @ normal) * normal
+    torch.testing.assert_close(fit.params["w"], expected)
+
+
 def test_a_linear_model_needs_all_its_parameters():
     def model(params, x):
         return params["c"] @ torch.cos(torch.arange(6) * x)

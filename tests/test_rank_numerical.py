@@ -75,6 +75,19 @@ def test_gap_tells_a_rank_from_a_slope():
     assert (matrix_rank(step).rank, matrix_rank(step).convincing) == (5, True)
 
 
+@pytest.mark.parametrize("tall", [True, False])
+def test_rounding_grows_with_the_longer_side(tall):
+    """A value of 100 roundings is one of 400 rows, or columns, and not of three."""
+    stream = torch.Generator().manual_seed(0)
+    sides = torch.randn(400, 3, generator=stream).double(), torch.randn(3, 3, generator=stream)
+    left, right = torch.linalg.qr(sides[0])[0], torch.linalg.qr(sides[1].double())[0]
+    values = torch.tensor([1.0, 0.5, 100 * 2.0**-52], dtype=torch.float64)
+    matrix = left * values @ right.mT
+    found = matrix_rank(matrix if tall else matrix.mT)
+    assert found.rank == 2 and 2 * 2.0**-52 < float(found.singular_values[2]) < found.cut
+    assert found.cut == pytest.approx(400 * 2.0**-52 * float(found.singular_values[0]))
+
+
 def test_a_nearly_repeated_neuron_is_not_convincing_where_floats_may_not_see_it():
     net, a = fully_connected(2, 2, bias=False), torch.ones(2, 1)
     for distance, rank, convincing in ((1e-2, 6, True), (3e-4, 6, False), (1e-6, 5, False)):
