@@ -231,14 +231,15 @@ def by_annotation(kinds: Mapping[object, Callable]) -> Callable:
 
     def decorate(function: Callable) -> Callable:
         known = signature(function)
-        of = {name: kinds.get(parameter.annotation) for name, parameter in known.parameters.items()}
+        annotated = known.parameters.items()
+        of = {name: kinds[p.annotation] for name, p in annotated if p.annotation in kinds}
 
         @wraps(function)
         def checked(*args, **kwargs):
             given = known.bind(*args, **kwargs)
-            for name, value in given.arguments.items():
-                if of[name] is not None:
-                    given.arguments[name] = of[name](value, name)
+            for name, check in of.items():
+                if name in given.arguments:
+                    given.arguments[name] = check(given.arguments[name], name)
             return function(*given.args, **given.kwargs)
 
         return checked
@@ -258,7 +259,7 @@ def settle(made: object, **values: object) -> None:
         object.__setattr__(made, name, value)
 
 
-def meant(value: object) -> object:
+def meant(value: Any) -> Any:
     """What values from a file mean: the text 1e-10, which YAML 1.1 does not read, is a number.
 
     Lists become tuples.

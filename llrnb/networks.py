@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -175,7 +176,7 @@ class TanhNetwork:
         return {}
 
 
-def is_tanh_network(model: object) -> bool:
+def is_tanh_network(model: object) -> TypeGuard[TanhNetwork]:
     """Whether a model computes what a `TanhNetwork` does, and has no `__call__` of its own.
 
     What is proved, differentiated or compiled for tanh networks holds for no other.

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llrnb.networks import is_tanh_network
+from llrnb import checks
+from llrnb.networks import TanhNetwork, is_tanh_network
 from llrnb.streams import rng
+from llrnb.training import progress
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import Adam
-from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
+from llrnb.training.outcome import BLOWN_UP, History, Status, Training, empty_history, stopped
 from llrnb.training.task import Task
 
 NAME = "torch"
@@ -38,7 +40,7 @@ def refuses(task: Task) -> str | None:
 
 def descend(task: Task, report: Callable[[int], None]) -> Training:
     """Train every network; see `llrnb.train`."""
-    of_each = task.model.neurons * task.samples
+    of_each = checks.instance(task.model, TanhNetwork, "model").neurons * task.samples
     on_cpu = torch.device(task.device).type == "cpu"
     together = max(1, _TOGETHER // of_each) if on_cpu else task.nets
     return in_parts(task, Networks, together, report)
@@ -52,12 +54,13 @@ def in_parts(
     for first in range(0, task.nets, together):
         some = task.of(range(first, min(first + together, task.nets)))
         before = task.steps * first
-        parts.append(_descend(some, kind(some), lambda made, at=before: report(at + made)))
+        parts.append(_descend(some, kind(some), progress.after(report, before)))
     return joined(parts)
 
 
 def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Training:
     """Train these networks together."""
+    chunks: _Steps | _Epochs
     if task.batch_size is None or task.batch_size >= task.samples:
         chunks = _Steps(run)
     else:
@@ -79,6 +82,7 @@ def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Trai
                     history.params[name][record] = value.cpu()
     status = tuple(
         stopped(float(value), int(made), tolerance=task.tolerance, limit=task.steps)
+        or Status.STEP_LIMIT
         for value, made in zip(loss, run.done, strict=True)
     )
     found = {name: value.double().cpu() for name, value in run.params.items()}
@@ -160,6 +164,11 @@ class Descents:
             change = self._change(name, gradient[name], t, going)
             value.sub_(torch.where(going, self.rate.view(of_net) * change, 0.0))
 
+    def make(self, steps: int) -> None:
+        """So many updates on all samples."""
+        for _ in range(steps):
+            self.step()
+
     def _change(self, name: str, slope: Tensor, t: Tensor, going: Tensor) -> Tensor:
         """What the optimizer makes of a gradient."""
         by, memory = self.optimizer, self.memory[name]
@@ -186,7 +195,7 @@ class Networks(Descents):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self.net = task.model
+        self.net = checks.instance(task.model, TanhNetwork, "model")
         windows = torch.tensor(self.net.windows, device=self.x.device)
         seen = self.x[..., windows]
         if self.net.bias:
@@ -206,7 +215,7 @@ class Networks(Descents):
         With t = tanh(w . x), the slope in w is the sum over samples of a (1 - t^2) error x, which
         is a (sum of error x - sum of t^2 error x): nothing but t has a hidden neuron's size.
         """
-        columns, y = (self.columns, self.y) if x is None else (self.columns_of(x), y)
+        columns, y = (self.columns, self.y) if x is None or y is None else (self.columns_of(x), y)
         net, nets, samples = self.net, len(self.rate), y.shape[-1]
         w, windows = self.params["w"], len(net.windows)
         if net.bias:
@@ -241,7 +250,7 @@ class _Steps:
     def __init__(self, run: Descents) -> None:
         self.length = _PATIENCE
         self.one = _captured(run.step, run)
-        self.many = _captured(lambda: [run.step() for _ in range(_PATIENCE)], run)
+        self.many = _captured(lambda: run.make(_PATIENCE), run)
 
     def advance(self, at: int, count: int) -> None:
         """Make so many steps, from the step `at` of a run on."""
