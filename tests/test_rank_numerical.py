@@ -103,6 +103,16 @@ def test_values_that_fall_far_may_hide_more_below_the_cut(values, cut, hides):
     assert _may_hide(torch.tensor(values, dtype=torch.float64), cut) is hides
 
 
+@pytest.mark.parametrize(("times", "verdict"), [(300, "undecided"), (3000, "convincing")])
+def test_a_rank_is_convincing_from_a_gap_of_a_thousand(times, verdict):
+    matrix = torch.eye(2, dtype=torch.float64) + 0.5  # columns of equal length
+    vectors = torch.linalg.eigh(matrix)[1]
+    small = times * 2 * 2.0**-52
+    found = matrix_rank(vectors * torch.tensor([small, 1.0], dtype=torch.float64) @ vectors.mT)
+    assert found.rank == 2 and found.verdict == verdict
+    assert found.gap == pytest.approx(times, rel=0.02)
+
+
 def test_a_column_of_much_rounding_is_scaled_down_to_that_of_the_others():
     """Of 400 rows: divided by the error's norm over 400 * 2^-52 where that is more than its own."""
     stream = torch.Generator().manual_seed(0)
