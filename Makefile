@@ -24,9 +24,10 @@ pdf: .venv/installed  ## the book as one PDF; needs TeX (Debian: latexmk texlive
 	@! grep "Missing character" _build/latex/llrnb.log
 	@echo "The book is _build/latex/llrnb.pdf"
 
-test: .venv/installed  ## lint, unit tests, notebooks against their stored outputs, strict build, browser
+test: .venv/installed  ## lint, types, unit tests, notebooks against their stored outputs, strict build, browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 # Two processes with one thread each: two with two threads each wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore tests/test_browser.py --ignore tests/test_pages.py -n 2 --dist loadscope
 	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules llrnb
@@ -54,7 +55,7 @@ refresh: .venv/installed  ## run the notebooks and store their outputs
 	$(BIN)/python tools/notebooks.py refresh
 
 clean:  ## remove what was built (remove .venv by hand to install anew)
-	rm -rf _execute.yml _build build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _execute.yml _build build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find book llrnb tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml constraints.txt

@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     for name, module in SWEEPS.items():
-        print(f"{name}: {module.__doc__.splitlines()[0]}")
+        about = (module.__doc__ or "").partition("\n")[0]
+        print(f"{name}: {about}")
         for preset, value in presets_of(name).items():
             cells = value.cells()
             hours = sum(cell.seconds for cell in cells) / 3600
@@ -114,7 +115,7 @@ class _Shown:
     """Progress on one line of a terminal; in a file, a line whenever a cell is done."""
 
     def __init__(self) -> None:
-        self.last = None
+        self.last: tuple[int, int, bool] | None = None
 
     def __call__(self, progress: sweep.Progress) -> None:
         if sys.stdout.isatty():

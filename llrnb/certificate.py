@@ -408,7 +408,8 @@ class _Task:
 
     def confirmed(self, seed: int) -> tuple[tuple[int, ...], float]:
         """r + 1 rows, and the least singular value of every r of them."""
-        rows, sigma = (), 0.0
+        rows: tuple[int, ...] = ()
+        sigma = 0.0
         if len(self.inputs) <= self.size:
             return rows, sigma
         if not self.size:
@@ -469,10 +470,8 @@ class _Task:
         inverse = np.linalg.inv(self.matrix[rows])
         lost = 1 / (sigma * np.linalg.norm(inverse, 2))  # by the rounding of the matrix
         spread, wrong = np.abs(inverse), _DOUBLE / self.precision  # of the errors, in delta
-        eta = (
-            np.linalg.norm(inverse @ self.error[rows]) + np.linalg.norm(spread.sum(axis=1)) * wrong
-        )
-        eta = lost * eta
+        off, blurred = inverse @ self.error[rows], spread.sum(axis=1) * wrong
+        eta = float(lost * (np.linalg.norm(off) + np.linalg.norm(blurred)))
         bent = self.curvature(2 * eta)[rows]
         h = eta * min(lost * np.linalg.norm(spread @ bent), np.linalg.norm(bent) / sigma)
         return float(2 * eta / (1 + sqrt(1 - 2 * h))) if h <= 0.5 else inf

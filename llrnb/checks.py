@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import wraps
 from inspect import signature
-from math import inf, prod
+from math import inf, nan, prod
 from numbers import Integral, Real
 from operator import ge, gt, lt
 from sys import float_info
 from types import UnionType
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -57,10 +57,11 @@ def real(
     finite: bool = True,
 ) -> float:
     """The number in a range that an argument is, as a float."""
-    number = _number(value)
-    limits = {">=": least, ">": above, "<": below}
-    limits = {sign: limit for sign, limit in limits.items() if limit not in (None, inf)}
-    fits = number is not None and (abs(number) <= float_info.max or (number == inf and not finite))
+    given = _number(value)
+    number = nan if given is None else given  # which fits nothing
+    bounds = [(">=", least), (">", above), ("<", below)]
+    limits = {sign: limit for sign, limit in bounds if limit is not None and limit != inf}
+    fits = abs(number) <= float_info.max or (number == inf and not finite)
     if not (fits and all(_HOLDS[sign](number, limit) for sign, limit in limits.items())):
         needed = "a finite number" if finite else "a number"
         needed += " and".join(f" {sign} {limit}" for sign, limit in limits.items())
@@ -75,7 +76,7 @@ def flag(value: object, name: str) -> bool:
     return bool(value)
 
 
-def one_of(words: object, name: str, word: object) -> str:
+def one_of(words: Any, name: str, word: object) -> str:
     """The word, if it is one of a literal type's, or of a collection.
 
     Raises:
@@ -147,8 +148,7 @@ def table(value: object, columns: Iterable[str], name: str = "the table") -> pd.
 
 def tensor(value: object, name: str) -> Tensor:
     """A tensor of real floating-point numbers, as it is."""
-    plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
-    if not plain or not value.is_floating_point():
+    if not (isinstance(value, Tensor) and value.is_floating_point() and _plain(value)):
         raise TypeError(
             f"{name} needs to be a tensor of real floating-point numbers, got {came(value)}"
         )
@@ -238,14 +238,15 @@ def by_annotation(kinds: Mapping[object, Callable]) -> Callable:
 
     def decorate(function: Callable) -> Callable:
         known = signature(function)
-        of = {name: kinds.get(parameter.annotation) for name, parameter in known.parameters.items()}
+        annotated = known.parameters.items()
+        of = {name: kinds[p.annotation] for name, p in annotated if p.annotation in kinds}
 
         @wraps(function)
         def checked(*args, **kwargs):
             given = known.bind(*args, **kwargs)
-            for name, value in given.arguments.items():
-                if of[name] is not None:
-                    given.arguments[name] = of[name](value, name)
+            for name, check in of.items():
+                if name in given.arguments:
+                    given.arguments[name] = check(given.arguments[name], name)
             return function(*given.args, **given.kwargs)
 
         return checked
@@ -253,7 +254,7 @@ def by_annotation(kinds: Mapping[object, Callable]) -> Callable:
     return decorate
 
 
-def settle_by_annotation(made: object, kinds: Mapping[object, Callable]) -> None:
+def settle_by_annotation(made: Any, kinds: Mapping[object, Callable]) -> None:
     """The same for the fields of a frozen dataclass."""
     known = [field for field in fields(made) if field.type in kinds]
     settle(made, **{f.name: kinds[f.type](getattr(made, f.name), f.name) for f in known})
@@ -265,7 +266,7 @@ def settle(made: object, **values: object) -> None:
         object.__setattr__(made, name, value)
 
 
-def meant(value: object) -> object:
+def meant(value: Any) -> Any:
     """What values from a file mean: the text 1e-10, which YAML 1.1 does not read, is a number.
 
     Lists become tuples.
@@ -310,9 +311,14 @@ def _number(value: object) -> int | float | None:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
+def _plain(value: Tensor) -> bool:
+    """Whether a tensor holds all its numbers, one by one."""
+    return value.layout == torch.strided and not value.is_meta
+
+
 def _array(values: object) -> Shaped[np.ndarray, "..."] | None:
     """Real numbers as an array; None if they are something else."""
-    odd = isinstance(values, Tensor) and (values.layout != torch.strided or values.is_meta)
+    odd = isinstance(values, Tensor) and not _plain(values)
     if odd or isinstance(values, np.ma.MaskedArray | str | bytes | Mapping):
         return None
     try:

@@ -27,7 +27,7 @@ from llrnb.streams import rng
 _ROUNDING = 1e-10
 _MOST_KERNELS = 10**5  # of a widened network: each is a copy of all before it
 
-T = TypeVar("T")
+T = TypeVar("T", DeepNetwork, TanhNetwork)
 
 Copies = Sequence[Sequence[int | None]]
 

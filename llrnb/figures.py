@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -73,7 +74,7 @@ def sample_size_rows(
         edges, np.arange(len(labels) + 1) - 0.5, grid.loc[labels], norm=norm, cmap=cmap
     )
     for row, rank in enumerate(ranks):
-        dash = {"ymin": row - 0.5, "ymax": row + 0.5, "zorder": 3}
+        dash: dict[str, Any] = {"ymin": row - 0.5, "ymax": row + 0.5, "zorder": 3}
         axes.vlines(rank, **dash, color="white", linewidth=3.5)
         axes.vlines(rank, **dash, color=VERMILION, linewidth=2, linestyle=(0, (2.5, 1)))
     axes.hlines(np.arange(len(labels) - 1) + 0.5, edges[0], edges[-1], color="white", zorder=2)
@@ -298,8 +299,8 @@ def network_diagram(
     for layer, points in enumerate(places):
         filled = new[layer] if layer < len(new) else ()
         colours = [ORANGE if i in filled else "white" for i in range(len(points))]
-        x, y = zip(*points, strict=True)
-        axes.scatter(x, y, s=150, c=colours, edgecolors="black", clip_on=False, zorder=2)
+        xs, ys = zip(*points, strict=True)
+        axes.scatter(xs, ys, s=150, c=colours, edgecolors="black", clip_on=False, zorder=2)
     axes.set_aspect("equal")
     axes.margins(0.15)
     axes.axis("off")

@@ -27,7 +27,7 @@ CLOUD = 1_000  # points; so many are drawn as one image in the SVG
 SVG_AT_MOST = 400_000  # bytes; a larger one opens slowly
 TEXT_AT_MOST = 1_000_000  # bytes; what Pillow reads of one text of a PNG
 
-_PUBLISHING = WeakSet()  # shells
+_PUBLISHING: WeakSet = WeakSet()  # shells
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,10 @@ def publish(shell) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    for drawn in figure.findobj(collections.QuadMesh):
-        drawn.set_rasterized(True)  # as vectors its cells would show seams
-    for drawn in figure.findobj(collections.PathCollection):
-        drawn.set_rasterized(len(drawn.get_offsets()) > CLOUD)
+    for mesh in figure.findobj(collections.QuadMesh):
+        mesh.set_rasterized(True)  # as vectors its cells would show seams
+    for points in figure.findobj(collections.PathCollection):
+        points.set_rasterized(len(np.asarray(points.get_offsets())) > CLOUD)
     file = io.StringIO()
     with plt.rc_context({"svg.hashsalt": "llrnb"}):  # equal figures have equal bytes
         figure.savefig(file, format="svg", dpi=220, bbox_inches="tight", metadata={"Date": None})
@@ -173,31 +173,34 @@ def _series(axes: Axes) -> Iterator[dict]:
             yield _named(line, kind="line", **{fixed: xy[:1, "xy".index(fixed)]})
     for drawn in axes.collections:
         if isinstance(drawn, collections.QuadMesh):
-            corners = drawn.get_coordinates()
-            values = np.ma.filled(np.ma.asarray(drawn.get_array(), float), np.nan)
-            values = values.reshape(len(corners) - 1, -1)
+            corners = np.asarray(drawn.get_coordinates())
+            values = _filled(drawn.get_array()).reshape(len(corners) - 1, -1)
             yield _named(drawn, kind="grid", x_edges=corners[0, :, 0], y_edges=corners[:, 0, 1],
                          values=values)  # fmt: skip
         elif isinstance(drawn, collections.PathCollection):
-            xy = np.ma.filled(np.ma.asarray(drawn.get_offsets(), float), np.nan)
+            xy = _filled(drawn.get_offsets())
             colours = drawn.get_array()
-            extra = {} if colours is None else {"values": np.ma.filled(colours, np.nan)}
+            extra = {} if colours is None else {"values": _filled(colours)}
             yield _named(drawn, kind="points", x=xy[:, 0], y=xy[:, 1], **extra)
         else:
             kind = "segments" if isinstance(drawn, collections.LineCollection) else "band"
             for path in drawn.get_paths():
-                if len(path.vertices):
-                    yield _named(drawn, kind=kind, x=path.vertices[:, 0], y=path.vertices[:, 1])
-    for drawn in axes.images:
-        if isinstance(drawn, image.AxesImage):
-            values = np.ma.filled(np.ma.asarray(drawn.get_array(), float), np.nan)
-            yield _named(drawn, kind="image", extent=np.array(drawn.get_extent(), float),
-                         values=values)  # fmt: skip
+                if len(xy := np.asarray(path.vertices)):
+                    yield _named(drawn, kind=kind, x=xy[:, 0], y=xy[:, 1])
+    for shown in axes.images:
+        if isinstance(shown, image.AxesImage):
+            yield _named(shown, kind="image", extent=np.array(shown.get_extent(), float),
+                         values=_filled(shown.get_array()))  # fmt: skip
     boxes = [box for box in axes.patches if isinstance(box, patches.Rectangle)]
     if boxes:
         corners = np.array([(*b.get_xy(), b.get_width(), b.get_height()) for b in boxes], float)
         names = ("x", "y", "width", "height")
         yield {"kind": "bars"} | {n: _listed(c) for n, c in zip(names, corners.T, strict=True)}
+
+
+def _filled(values) -> np.ndarray:
+    """Numbers, NaN where they are masked."""
+    return np.ma.filled(np.ma.asarray(values, float), np.nan)
 
 
 def _named(drawn, *, kind: str, **values: np.ndarray) -> dict:

@@ -90,13 +90,17 @@ def processor() -> str:
 @cache
 def commit() -> str:
     """The commit of the checkout that the package is run from, with a + if it has changes."""
-    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **_QUIET)
-        changes = subprocess.run([*git, "status", "--porcelain", "--", "."], **_QUIET)
+        return _git("rev-parse", "--short=12", "HEAD") + "+" * bool(
+            _git("status", "--porcelain", ".")
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + "+" * bool(changes.stdout.strip())
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def device_name(device: str) -> str:
@@ -116,9 +120,6 @@ def parts(record: Mapping[str, str], count: int) -> list[dict[str, str]]:
         {**record, "start": _stamp(times[part]), "end": _stamp(times[part + 1])}
         for part in range(count)
     ]
-
-
-_QUIET = {"capture_output": True, "text": True, "check": True}
 
 
 def _stamp(moment: datetime) -> str:

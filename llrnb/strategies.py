@@ -215,7 +215,8 @@ def _checked(
 
 def _squares(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:
     """|theta|^2 of every network."""
-    return sum(value.flatten(1).square().sum(dim=1) for value in params.values())
+    squares = (value.flatten(1).square().sum(dim=1) for value in params.values())
+    return sum(squares, hidden.new_zeros(()))
 
 
 def _dropped(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from operator import index
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ def torch_seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _whole(name: str, value: object) -> int | list:
+def _whole(name: str, value: Any) -> int | list:
     """The number as Python's, or the sequence as a list; True is 1."""
     if isinstance(value, tuple | list):
         return [_whole(name, part) for part in value]

@@ -4,9 +4,12 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy.optimize import isotonic_regression
 
 from llrnb import checks
 from llrnb.streams import rng
+
+_ROUNDING = 1e-12  # of a mean of fractions: four trials in eight may come out just below one half
 
 
 def binomial_interval(
@@ -50,10 +53,11 @@ def transition_point(
 
 
 def _point(samples: np.ndarray, fractions: np.ndarray, level: float) -> float:
-    rising = _nondecreasing(fractions)
-    if rising[-1] < level:
+    rising = isotonic_regression(fractions).x
+    reached = rising > level - _ROUNDING
+    if not reached[-1]:
         return float("inf")
-    after = int(np.argmax(rising >= level))
+    after = int(np.argmax(reached))
     if after == 0:
         return float(samples[0])
     before = rising[after - 1]
@@ -120,8 +124,8 @@ def choice_interval(
     points = []
     for _ in range(draws):
         again = np.repeat(stream.integers(trials, size=(sizes, 1, trials)), rates, axis=1)
-        drawn = (np.take_along_axis(values, again, axis=2) for values in (errors, scores))
-        fractions = (at_best_rate(*drawn, each_run) < criterion).mean(axis=1)
+        drawn, judged = (np.take_along_axis(values, again, axis=2) for values in (errors, scores))
+        fractions = (at_best_rate(drawn, judged, each_run) < criterion).mean(axis=1)
         points.append(transition_point(samples, fractions))
     return _ends(points, confidence)
 
@@ -153,16 +157,3 @@ def _sizes(samples: Shaped[np.ndarray, " size"]) -> Float[np.ndarray, " size"]:
     if (np.diff(sizes) <= 0).any():
         raise ValueError(f"a transition needs rising sample sizes, got {samples}")
     return sizes
-
-
-def _nondecreasing(values: Float[np.ndarray, " size"]) -> Float[np.ndarray, " size"]:
-    """The nearest nondecreasing sequence: neighbours that fall are averaged."""
-    blocks: list[tuple[float, int]] = []
-    for value in values:
-        mean, count = float(value), 1
-        while blocks and blocks[-1][0] > mean:
-            other, weight = blocks.pop()
-            mean = (mean * count + other * weight) / (count + weight)
-            count += weight
-        blocks.append((mean, count))
-    return np.concatenate([np.full(count, mean) for mean, count in blocks])

@@ -1,7 +1,11 @@
 """Versions stand in one place, and what is installed is what stands there."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -61,8 +65,30 @@ def test_the_benchmarks_are_pinned_too():
 
 
 def test_versions_are_pinned_in_one_place_only():
-    requirements = map(Requirement, sum(EXTRAS.values(), PROJECT["dependencies"]))
-    assert [str(requirement) for requirement in requirements if requirement.specifier] == []
+    assert [
+        str(r) for names in EXTRAS.values() for r in map(Requirement, names) if r.specifier
+    ] == []
+    for needed in map(Requirement, PROJECT["dependencies"]):
+        assert {one.operator for one in needed.specifier} <= {">="}, f"a pin in {needed}"
+        (pin,) = PINS[canonicalize_name(needed.name)].specifier
+        assert needed.specifier.contains(pin.version), f"{needed} excludes the pinned {pin.version}"
+
+
+def test_the_wheel_says_that_it_has_types(tmp_path):
+    command = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
+    subprocess.run([*command, "-w", tmp_path, copied(tmp_path / "source")], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    files = zipfile.ZipFile(wheel).namelist()
+    assert {"llrnb/py.typed", "llrnb/training/two_layer.cu"} <= set(files)
+
+
+def copied(to: Path) -> Path:
+    """What a wheel is built from, elsewhere, for a build leaves folders behind."""
+    skipped = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "llrnb", to / "llrnb", ignore=skipped)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, to)
+    return to
 
 
 def test_the_conda_environment_is_the_same():

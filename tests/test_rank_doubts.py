@@ -9,7 +9,14 @@ from torch import nn
 
 from llrnb.deep import DeepNetwork
 from llrnb.networks import cnn, fully_connected
-from llrnb.rank import exact_rank, local_linear_fit, matrix_rank, numerical_rank
+from llrnb.rank import (
+    doubts,
+    exact_rank,
+    local_linear_fit,
+    matrix_rank,
+    numerical_rank,
+    tangent_matrix,
+)
 from tools.search import rank as search
 
 
@@ -183,3 +190,21 @@ def test_no_kind_of_the_random_search_has_a_false_verdict(kind):
         else:
             assert found.rank == drawn.rank or not found.convincing
         assert found.convincing or not drawn.clean
+
+
+@pytest.mark.parametrize(("inputs", "doubted"), [(0, False), (1, True), (3, True), (4, False)])
+def test_a_column_that_is_not_zero_at_three_inputs_or_fewer_is_doubted(inputs, doubted):
+    tangent = torch.ones(16, 2, dtype=torch.float64)
+    tangent[inputs:, 0] = 0.0
+    assert (doubts.rarely_on(tangent) is not None) is doubted
+
+
+@pytest.mark.parametrize(("detached", "doubted"), [(4, False), (8, True)])
+def test_derivatives_are_doubted_where_they_are_wrong_at_a_quarter_of_the_inputs(detached, doubted):
+    def model(params, x):
+        return torch.where(x[1] < detached, params["w"].detach(), params["w"]) * x[0]
+
+    params = {"w": torch.ones((), dtype=torch.float64)}
+    points = torch.stack([torch.ones(20), torch.arange(20.0)], dim=1).double()
+    tangent = tangent_matrix(model, params, points)
+    assert (doubts.underived(model, params, points, tangent) is not None) is doubted

@@ -8,6 +8,8 @@ from llrnb.deep import DeepNetwork
 from llrnb.embedding import split, split_kernel
 from llrnb.networks import cnn, fully_connected
 from llrnb.rank import exact_rank, local_linear_fit, numerical_rank, tangent_matrix
+from llrnb.rank.linear_fit import _compared
+from llrnb.rank.singular import NumericalRank
 
 pytestmark = QUIET
 
@@ -70,6 +72,28 @@ def test_the_minimum_norm_solution_is_the_smallest_that_fits():
     assert {name: value.shape for name, value in fit.params.items()} == {
         name: value.shape for name, value in params.items()
     }
+
+
+def test_a_fit_learns_nothing_from_rounding():
+    """Inputs that leave a plane by 100 roundings, in 400 samples, are inputs in the plane."""
+    plane, normal = inputs(400, 3), torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
+    away = torch.randn(400, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    plane -= (plane @ normal)[:, None] * normal
+    points = plane + 100 * 2.0**-52 * away[:, None] * normal
+    params = {"w": torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)}
+    fit = local_linear_fit(lambda params, x: params["w"] @ x, params, points)
+    expected = params["w"] - (params["w"] @ normal) * normal
+    torch.testing.assert_close(fit.params["w"], expected)
+
+
+def test_a_rank_that_is_not_sure_recovers_nothing_unless_it_cannot_be_more():
+    """Three values clear of the cut, and one that may be rounding."""
+    values = torch.tensor([1.0, 1.0, 1.0, 1e-15], dtype=torch.float64)
+    sure = NumericalRank(3, values, 4e-15, 1e14, "convincing", "")
+    unsure = sure.doubted("undecided", "a value lies just below the cut")
+    assert _compared(sure, sure, 3, 5)[0] == "recovers"
+    assert _compared(sure, unsure, 3, 5) == ("undecided", unsure.reason)
+    assert _compared(sure, unsure, 3, 3)[0] == "recovers"
 
 
 def test_a_linear_model_needs_all_its_parameters():

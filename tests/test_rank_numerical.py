@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from llrnb.deep import DeepNetwork
 from llrnb.networks import cnn, fully_connected
 from llrnb.rank import exact_rank, matrix_rank, numerical_rank, tangent_matrix
+from llrnb.rank.singular import _may_hide, lengths
 
 pytestmark = QUIET
 
@@ -73,6 +74,53 @@ def test_gap_tells_a_rank_from_a_slope():
     assert not matrix_rank(slope).convincing
     step = basis @ torch.diag((torch.arange(size) < 5).double()) @ basis.mT
     assert (matrix_rank(step).rank, matrix_rank(step).convincing) == (5, True)
+
+
+@pytest.mark.parametrize("tall", [True, False])
+def test_rounding_grows_with_the_longer_side(tall):
+    """A value of 100 roundings is one of 400 rows, or columns, and not of three."""
+    stream = torch.Generator().manual_seed(0)
+    sides = torch.randn(400, 3, generator=stream).double(), torch.randn(3, 3, generator=stream)
+    left, right = torch.linalg.qr(sides[0])[0], torch.linalg.qr(sides[1].double())[0]
+    values = torch.tensor([1.0, 0.5, 100 * 2.0**-52], dtype=torch.float64)
+    matrix = left * values @ right.mT
+    found = matrix_rank(matrix if tall else matrix.mT)
+    assert found.rank == 2 and 2 * 2.0**-52 < float(found.singular_values[2]) < found.cut
+    assert found.cut == pytest.approx(400 * 2.0**-52 * float(found.singular_values[0]))
+
+
+@pytest.mark.parametrize(
+    ("values", "cut", "hides"),
+    [
+        ([1, 1e-2, 1e-4, 1e-6, 1e-8], 1e-15, True),  # half of the digits are lost
+        ([1, 1e-2, 1e-4, 1e-6], 1e-15, False),
+        ([1, 1e-4], 2e-14, True),  # two more steps lead to 1e-12, within 100 cuts
+        ([1, 1e-4], 5e-15, False),
+        ([1], 1e-15, False),
+    ],
+)
+def test_values_that_fall_far_may_hide_more_below_the_cut(values, cut, hides):
+    assert _may_hide(torch.tensor(values, dtype=torch.float64), cut) is hides
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(300, "undecided"), (3000, "convincing")])
+def test_a_rank_is_convincing_from_a_gap_of_a_thousand(times, verdict):
+    matrix = torch.eye(2, dtype=torch.float64) + 0.5  # columns of equal length
+    vectors = torch.linalg.eigh(matrix)[1]
+    small = times * 2 * 2.0**-52
+    found = matrix_rank(vectors * torch.tensor([small, 1.0], dtype=torch.float64) @ vectors.mT)
+    assert found.rank == 2 and found.verdict == verdict
+    assert found.gap == pytest.approx(times, rel=0.02)
+
+
+def test_a_column_of_much_rounding_is_scaled_down_to_that_of_the_others():
+    """Of 400 rows: divided by the error's norm over 400 * 2^-52 where that is more than its own."""
+    stream = torch.Generator().manual_seed(0)
+    matrix, error = torch.randn(2, 400, 3, generator=stream, dtype=torch.float64)
+    error = error[None] * torch.tensor([0.0, 1e-3, 1e-20], dtype=torch.float64)
+    expected = matrix.norm(dim=0)
+    expected[1] = error[0, :, 1].norm() / (400 * 2.0**-52)
+    torch.testing.assert_close(lengths(matrix, error), expected)
 
 
 def test_a_nearly_repeated_neuron_is_not_convincing_where_floats_may_not_see_it():

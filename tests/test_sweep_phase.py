@@ -166,6 +166,20 @@ def test_a_share_of_an_outcome_that_cannot_be_is_refused():
         sweep.shares(pd.concat([table, table.assign(task="isometry", samples=11)]))
 
 
+def test_a_share_is_of_what_was_decided():
+    outcomes = ["recovered", "not recovered", "not recovered", "undecided", sweep.NOT_RUN]
+    rows = {"task": "recovery", "variant": "", "dim": 5}
+    table = pd.DataFrame(
+        [{**rows, "samples": 10, "trial": k, "outcome": word} for k, word in enumerate(outcomes)]
+        + [{**rows, "samples": 20, "trial": k, "outcome": "undecided"} for k in range(2)]
+    )
+    found = sweep.shares(table)
+    assert found["value"][0] == 1 / 3 and np.isnan(found["value"][1])
+    counts = found[["trials", "undecided", "not_run"]]
+    assert counts.to_numpy().tolist() == [[5, 1, 1], [2, 2, 0]]
+    assert sweep.shares(table[:5], "not recovered")["value"].tolist() == [2 / 3]
+
+
 def test_a_trial_twice_is_refused_and_a_missing_variant_loses_no_row():
     table = sweep.run(replace(TINY, samples=(10,)))
     with pytest.raises(ValueError, match="each trial needs one row"):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llrnb.interactive.explorer import Choice, Explorer, Slider, State
+from llrnb.interactive.explorer import Choice, Explorer, Position, Slider, State
 from llrnb.interactive.marks import INK, axis, dots, heat, line, panel
 
 
@@ -20,7 +20,7 @@ def condensation(
         steps: of the descent, increasing; a first 0 is drawn at 1.
         losses: for each network, the training loss at every step.
     """
-    states = {}
+    states: dict[Position, State] = {}
     for i, (name, moments) in enumerate(networks.items()):
         order = _next_to_likes(cosines(moments[-1]))  # of the end, so that no neuron jumps
         for j, (step, weights) in enumerate(zip(steps, moments, strict=True)):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.interactive.explorer import Choice, Explorer, Slider, State
+from llrnb.interactive.explorer import Choice, Explorer, Position, Slider, State
 from llrnb.interactive.marks import INK, axis, dots, line, panel, power
 from llrnb.rank import LocalLinearFit, tangent_matrix
 
@@ -29,7 +29,8 @@ def linear_fit(
         others: for each, the inputs at which the fits were tested.
         shown: of how many of them the values are drawn.
     """
-    states, most = {}, max(map(len, fits.values()))
+    states: dict[Position, State] = {}
+    most = max(map(len, fits.values()))
     for i, (name, (model, params)) in enumerate(models.items()):
         rank = next(fit.samples for fit in fits[name] if fit.recovers)
         truth = torch.vmap(model, in_dims=(None, 0))(params, others[name][:shown])

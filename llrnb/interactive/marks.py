@@ -7,18 +7,20 @@ thousandths of a linear axis. So they are short, and free of rounding noise. Int
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor, log10
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-Mark = Mapping[str, object]
+Mark = Mapping[str, Any]
 INK = -1
 # A level between 0 and 1 as a character; a point stands for a missing one.
 LEVELS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
 
-def rounded(values: Iterable, digits: int = 3) -> list[float | None]:
+def rounded(values: ArrayLike, digits: int = 3) -> list[float | None]:
     """Floats to so many significant digits, None if not finite; integers as they are."""
-    values = np.ravel(values)
+    values = np.ravel(np.asarray(values))
     if np.issubdtype(values.dtype, np.integer):
         return values.tolist()
     return [_short(value, digits) for value in values.astype(float)]
@@ -39,9 +41,8 @@ def axis(
     """An axis between two values; ticks at round numbers unless they are given."""
     if ticks is None:
         ticks = _decades(low, high) if log else _round_numbers(low, high)
-    low, high = (_short(end, 4) for end in (low, high))
     return {
-        "label": label, "low": low, "high": high, "log": log,
+        "label": label, "low": _short(low, 4), "high": _short(high, 4), "log": log,
         "ticks": [list(tick) for tick in ticks],
     }  # fmt: skip
 
@@ -83,7 +84,7 @@ def band(x, low, high, *, colour=0) -> dict:
     }  # fmt: skip
 
 
-def dots(x, y, *, colour=0, name="", radius: float | Iterable = 4.0, hollow=False) -> dict:
+def dots(x, y, *, colour=0, name="", radius: ArrayLike = 4.0, hollow=False) -> dict:
     """A circle at each point, all of one radius or each of its own, in pixels."""
     x = rounded(x)
     sizes = rounded(np.broadcast_to(radius, len(x)), 2) if np.ndim(radius) else radius

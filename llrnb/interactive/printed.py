@@ -41,9 +41,10 @@ def _frame(axes: Axes, frame: Mapping) -> None:
     axes.set_title(frame["title"])
     for name in "xy":
         about = frame[name]
-        set_one = {"scale": "log"} if about["log"] else {}
-        set_one |= {"lim": (about["low"], about["high"]), "label": about["label"]}
-        axes.set(**{name + key: value for key, value in set_one.items()})
+        if about["log"]:
+            axes.set(**{f"{name}scale": "log"})
+        limits = about["low"], about["high"]
+        axes.set(**{f"{name}lim": limits, f"{name}label": about["label"]})
         positions, texts = zip(*about["ticks"], strict=True) if about["ticks"] else ((), ())
         axes.set(**{f"{name}ticks": positions, f"{name}ticklabels": texts})
         getattr(axes, f"{name}axis").set_ticks([], minor=True)
@@ -97,7 +98,8 @@ def _labels(axes: Axes, mark: Mapping) -> None:
 def _heat(axes: Axes, mark: Mapping) -> None:
     levels = np.array([[LEVELS.find(c) for c in row] for row in mark["rows"]], float)
     levels[levels < 0] = np.nan
-    x, y = (np.linspace(*mark[key], n + 1) for key, n in zip("xy", levels.T.shape, strict=True))
+    ends = zip((mark["x"], mark["y"]), levels.T.shape, strict=True)
+    x, y = (np.linspace(low, high, n + 1) for (low, high), n in ends)
     axes.patch.set(hatch="////", edgecolor="0.75")
     axes.pcolormesh(x, y, levels, cmap="Blues", vmin=0, vmax=len(LEVELS) - 1)
 

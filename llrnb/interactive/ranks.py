@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from llrnb.interactive.explorer import Choice, Explorer, State
+from llrnb.interactive.explorer import Choice, Explorer, Position, State
 from llrnb.interactive.marks import INK, axis, dots, line, panel, power, table
 from llrnb.networks import TanhNetwork, cnn
 from llrnb.rank import numerical_rank, structure
@@ -53,7 +53,7 @@ CASES: Mapping[str, tuple[int, Callable[[dict], None]]] = {
 def ranks() -> Explorer:
     """Singular values, exact rank and the matrix C of small networks, degenerate ones included."""
     counts, windows = (1, 2, 3), (1, 2, 3)
-    states = {
+    states: dict[Position, State] = {
         position: _state(*network(counts[position[0]], windows[position[1]], kind, case), case)
         for (k, kind), (c, case) in product(enumerate(_KINDS), enumerate(CASES))
         for position in product(range(3), range(3), [k], [c])

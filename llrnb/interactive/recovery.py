@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from llrnb import transitions
-from llrnb.interactive.explorer import Choice, Explorer, State
+from llrnb.interactive.explorer import Choice, Explorer, Position, State
 from llrnb.interactive.marks import INK, axis, band, line, panel, probed, rounded
 from llrnb.streams import rng
 
@@ -27,7 +27,7 @@ def recovery(table: pd.DataFrame, best: pd.DataFrame, *, ranks: Mapping[str, int
     rates = sorted(set(table["learning_rate"]))
     multiples = sorted(set(table["multiple"]))
     chosen = {_BEST: best} | {f"{r:g}": table[table["learning_rate"] == r] for r in rates}
-    states = {
+    states: dict[Position, State] = {
         (i, j, k): _state(rows[(rows["family"] == family) & (rows["multiple"] == multiple)], rank)
         for i, (family, rank) in enumerate(ranks.items())
         for j, multiple in enumerate(multiples)

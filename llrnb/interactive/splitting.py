@@ -9,7 +9,7 @@ from torch import Tensor
 
 from llrnb import embedding
 from llrnb.deep import DeepNetwork
-from llrnb.interactive.explorer import Choice, Explorer, Slider, State
+from llrnb.interactive.explorer import Choice, Explorer, Position, Slider, State
 from llrnb.interactive.marks import INK, axis, dots, labels, line, panel, segments
 from llrnb.rank import numerical_rank
 from llrnb.stacks import Stack
@@ -35,7 +35,7 @@ def splitting(
         inputs, outputs: its samples.
         directions: for each neuron, where its copies go.
     """
-    states = {}
+    states: dict[Position, State] = {}
     for i, direction in enumerate(directions):
         for j, share in enumerate(SHARES):
             split = embedding.split(net, params, 1, i, float(share))
@@ -116,22 +116,20 @@ def _diagram(values: Mapping[str, Tensor], neuron: int) -> list[dict]:
     """A line per weight, wide if large, blue if positive; the copies are filled."""
     w, a = values["w1"].numpy(), values["w2"].numpy()[0]
     hidden, inputs = w.shape
-    heights = [np.linspace(1.1, -1.1, count) if count > 1 else [0] for count in (inputs, hidden, 1)]
-    ends = [
-        (0, heights[0][i], 1, heights[1][m], w[m, i]) for m in range(hidden) for i in range(inputs)
-    ]
-    ends += [(1, heights[1][m], 2, 0, a[m]) for m in range(hidden)]
+    left, middle = (np.linspace(1.1, -1.1, n) if n > 1 else np.zeros(1) for n in (inputs, hidden))
+    ends = [(0, left[i], 1, middle[m], w[m, i]) for m in range(hidden) for i in range(inputs)]
+    ends += [(1, middle[m], 2, 0, a[m]) for m in range(hidden)]
     *places, weights = (np.array(part) for part in zip(*ends, strict=True))
     widths = np.minimum(2.5 * np.abs(weights), 9)
     copies = [neuron, hidden - 1]
     others = [m for m in range(hidden) if m not in copies]
     return [
         segments(*places, widths=widths, colours=(weights < 0).astype(int).tolist()),
-        dots([0] * inputs, heights[0], colour=INK, radius=7),
-        dots([1] * len(others), heights[1][others], colour=INK, radius=9),
-        dots([1, 1], heights[1][copies], colour=4, radius=9, name="the two copies"),
+        dots([0] * inputs, left, colour=INK, radius=7),
+        dots([1] * len(others), middle[others], colour=INK, radius=9),
+        dots([1, 1], middle[copies], colour=4, radius=9, name="the two copies"),
         dots([2], [0], colour=INK, radius=7),
-        labels([1.55] * hidden, 0.42 * heights[1] + 0.28, [_measured(v) for v in a]),
+        labels([1.55] * hidden, 0.42 * middle + 0.28, [_measured(v) for v in a]),
     ]
 
 

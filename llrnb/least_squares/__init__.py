@@ -253,13 +253,11 @@ def _search(net, inputs, outputs, starts, bounds, goal, evaluations, until_first
     x = np.concatenate([inputs.numpy().T, np.ones((1, len(inputs)))])
     seen = np.array([[*window, *[net.input_dim] * net.bias] for window in net.windows])
     task = (x, outputs.numpy(), seen, net.shared, goal, bounds, evaluations)
+    shared = (last, until_first, *task, found, cost, made, state)
     threads = min(torch.get_num_threads(), -(-count // compiled.WIDTH))
     with ThreadPoolExecutor(threads) as pool:
         workers = [
-            pool.submit(
-                compiled.search, rows, first, threads, last, until_first, *task,
-                found, cost, made, state,
-            )
+            pool.submit(compiled.search, rows, first, threads, *shared)
             for first in range(threads)
         ]  # fmt: skip
         try:

@@ -6,6 +6,7 @@ minutes on two cores allow. `FIGURES` says what every figure shows; `thinned` ma
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from llrnb.sweep import PhaseDiagram, Union
 
@@ -17,7 +18,7 @@ def _up_to(most: int) -> tuple[int, ...]:
     return tuple(range(10, most + 1, 10))
 
 
-def _panels(preset: PhaseDiagram, name: str, values: Mapping[str, object]) -> Union:
+def _panels(preset: PhaseDiagram, name: str, values: Mapping[str, Any]) -> Union:
     """One preset for each value of a field."""
     return Union(
         tuple(replace(preset, **{name: v}, variant=variant) for variant, v in values.items())

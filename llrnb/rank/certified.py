@@ -145,13 +145,13 @@ def nonsingularity_bound(matrix: Matrix, error: Matrix | float = 0.0) -> float:
     matrix = checks.data(matrix, "matrix", finite=False).numpy()
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"a bound needs a square matrix, got shape {matrix.shape}")
-    error = checks.data(error, "error", finite=False).numpy()
-    if error.shape not in ((), matrix.shape) or (error < 0).any():
-        raise ValueError(f"a bound needs errors >= 0, one or each, got {checks.came(error)}")
-    error = np.broadcast_to(error, matrix.shape)
+    errors = checks.data(error, "error", finite=False).numpy()
+    if errors.shape not in ((), matrix.shape) or (errors < 0).any():
+        raise ValueError(f"a bound needs errors >= 0, one or each, got {checks.came(errors)}")
+    errors = np.broadcast_to(errors, matrix.shape)
     for axis in (0, 1):
         exponent = -np.frexp(np.abs(matrix).max(axis, keepdims=True, initial=0.0))[1]
-        matrix, error = np.ldexp(matrix, exponent), np.ldexp(error, exponent)
+        matrix, errors = np.ldexp(matrix, exponent), np.ldexp(errors, exponent)
     size = len(matrix)
     with np.errstate(all="ignore"):  # what is not finite proves nothing, and says so below
         try:
@@ -159,7 +159,7 @@ def nonsingularity_bound(matrix: Matrix, error: Matrix | float = 0.0) -> float:
         except np.linalg.LinAlgError:
             return np.inf
         residual = np.abs(inverse @ matrix - np.eye(size)).sum(1)
-        rounding = 2 * size * _UNIT * np.abs(matrix).sum(1) + (error + _UNDERFLOW).sum(1)
+        rounding = 2 * size * _UNIT * np.abs(matrix).sum(1) + (errors + _UNDERFLOW).sum(1)
         bound = (residual + np.abs(inverse) @ rounding).max(initial=0.0) * _ROUND_UP
     return float(bound) if np.isfinite(bound) else np.inf
 

@@ -84,12 +84,12 @@ def local_linear_fit(
     given, inputs = inputs, double(inputs, "inputs")
     model, stored = as_model(model, params, tuple(inputs.shape[1:]))
     params = double_params(stored)
-    drawn = test_inputs is None
     if not inputs.ndim or not len(inputs):
         raise ValueError(f"a fit needs at least 1 input, got shape {tuple(inputs.shape)}")
-    if drawn:
-        test_inputs = generic_inputs(model, params, tuple(inputs.shape[1:]))
-    others = double(test_inputs, "test_inputs")
+    tests = test_inputs
+    if tests is None:
+        tests = generic_inputs(model, params, tuple(inputs.shape[1:]))
+    others = double(tests, "test_inputs")
     if not others.ndim or not len(others) or others.shape[1:] != inputs.shape[1:]:
         raise ValueError(
             f"a fit needs test inputs like its inputs, of shape {tuple(inputs.shape[1:])}, "
@@ -108,7 +108,7 @@ def local_linear_fit(
     parts = solution.split([value.numel() for value in params.values()])
     empirical = matrix_rank(tangent, errors[:, :fitted])
     joint = matrix_rank(both, errors)
-    digits = last_digits(model, stored, [given, test_inputs], both)
+    digits = last_digits(model, stored, [given, tests], both)
     if digits is not None:
         empirical = within_digits(empirical, tangent, digits[:, :fitted])
         joint = within_digits(joint, both, digits)
@@ -120,7 +120,7 @@ def local_linear_fit(
         doubt = out_of_scale(model, params, inputs, empirical)
     if not doubt and verdict == "recovers" and joint.rank < len(flat):
         doubt = out_of_scale(model, params, points, joint)
-        if drawn:
+        if test_inputs is None:
             doubt = doubt or unseen(model, params, points, both, errors, joint)
     if doubt:
         verdict, reason = "undecided", doubt[1]

@@ -8,7 +8,6 @@ is proved equal.
 from collections import Counter
 from fractions import Fraction
 from functools import cache
-from itertools import count
 from math import isqrt
 
 import numpy as np
@@ -101,15 +100,15 @@ def _dense_rank(rows: Ints, columns: Ints, terms: Floats) -> int:
     row_bits = top - low + np.frexp(np.bincount(rows))[1]  # of the sum of |terms|
     minor_bits = np.cumsum(np.sort(row_bits)[::-1])  # of a minor of order 1, 2, …
     powers, power = np.unique(exponent, return_inverse=True)
-    rank = 0
-    for primes in count(1):  # ends: the right side below grows
+    rank = primes = 0
+    while rank < full and minor_bits[rank] > 30 * primes:
+        primes += 1
         prime = _prime(primes)
         residue = odd % prime * np.array([pow(2, int(e), prime) for e in powers])[power] % prime
         matrix = np.zeros((full, columns.max() + 1), dtype=np.int64)
         np.add.at(matrix, (rows, columns), residue)
         rank = max(rank, rank_modulo(matrix % prime, prime))
-        if rank == full or minor_bits[rank] <= 30 * primes:
-            return rank
+    return rank
 
 
 def _odd_parts(terms: Floats) -> tuple[Ints, Ints, Ints]:

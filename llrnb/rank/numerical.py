@@ -1,7 +1,5 @@
 """Numerical rank: the singular values of a model's tangent matrix, and what casts doubt on them."""
 
-from itertools import count
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -108,11 +106,11 @@ def generic_inputs(
     most = more * (parameters + parameters // 20 + 16)
     checks.room("the inputs", most, *shape)
     stream = rng("generic inputs")
-    for power in count(3):
-        samples = min(2 * 4**power * more, most)
+    samples = 128 * more
+    while samples < most:
         inputs = torch.from_numpy(stream.standard_normal((samples, *shape)))
-        if samples == most:
-            return inputs
         tangent = tangent_matrix(model, params, inputs)
         if 2 * matrix_rank(tangent).rank <= len(tangent):
             return inputs
+        samples *= 4
+    return torch.from_numpy(stream.standard_normal((most, *shape)))

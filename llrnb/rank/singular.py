@@ -109,15 +109,17 @@ def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
     rank = int((values > cut).sum())
     smallest = float(values[rank - 1]) if rank else 0.0
     gap = smallest / cut if rank else float("inf")
-    if rank and gap < _CLEAR_BY:
-        verdict = "undecided", f"a gap of {gap:.0f} does not tell the rank from rounding"
-    elif 0 < rank < least and _may_hide(values[:rank], cut):
-        verdict = "undecided", "the values fall so far that more may lie below rounding"
-    elif rank < least and 2 * float(values[rank]) > cut:
-        verdict = "undecided", "a value lies just below the cut"
-    else:
-        verdict = "convincing", "the singular values are clear of rounding"
-    return NumericalRank(rank, values, cut, gap, *verdict)
+    return NumericalRank(rank, values, cut, gap, *_judged(values, rank, cut, gap))
+
+
+def _judged(values: Tensor, rank: int, cut: float, gap: float) -> tuple[Verdict, str]:
+    if gap < _CLEAR_BY:
+        return "undecided", f"a gap of {gap:.0f} does not tell the rank from rounding"
+    if 0 < rank < len(values) and _may_hide(values[:rank], cut):
+        return "undecided", "the values fall so far that more may lie below rounding"
+    if rank < len(values) and 2 * float(values[rank]) > cut:
+        return "undecided", "a value lies just below the cut"
+    return "convincing", "the singular values are clear of rounding"
 
 
 def _may_hide(values: Tensor, cut: float) -> bool:

@@ -111,6 +111,8 @@ class Blocks:
 
         Such directions cost nothing in a normalised network, but move the inactive samples.
         """
+        if self.factors is None:
+            return self, np.ones((self.inputs.shape[1], self.masks.shape[1]))
         factors, costly = self.factors.copy(), np.any(self.factors != 0, axis=1).T.astype(float)
         for factor, seen in zip(factors, costly.T, strict=True):
             if not seen.all():

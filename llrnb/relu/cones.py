@@ -22,9 +22,7 @@ class Cones:
         self.first = int(linear_unit)
         self.parts = parts
         self.gates = parts.without(np.arange(parts.masks.shape[1]) == 0) if linear_unit else parts
-        self.costly = np.ones((parts.inputs.shape[1], self.gates.masks.shape[1]))
-        if parts.factors is not None:
-            self.gates, self.costly = self.gates.completed()
+        self.gates, self.costly = self.gates.completed()
         self.signs = self._signs()
         # 1 for every coordinate that counts in a group's norm, 0 for the others.
         linear = np.ones((len(self.costly), self.first))

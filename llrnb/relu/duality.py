@@ -184,7 +184,7 @@ def steepest(problem: Problem, form: str, dual: Float[np.ndarray, " sample"]) ->
     parts, first = blocks(problem), int(problem.network == "skip")
     costly = np.ones((parts.inputs.shape[1], parts.masks.shape[1]))
     cones = form != "relaxed"
-    if problem.network == "normalised" and cones:
+    if cones:
         parts, costly = parts.completed()
     correlation = costly * parts.correlate(dual)
     sizes = np.linalg.norm(correlation, axis=0)
@@ -228,7 +228,7 @@ def slope_in_cone(
     terms = 1 + pressure.sum()
     if np.abs(found[free]).max(initial=0.0) > ROUNDING * terms:
         return float(size)
-    return float(size * min(1.0, np.linalg.norm(found[~free])))
+    return float(size * min(1.0, float(np.linalg.norm(found[~free]))))
 
 
 def fitted(problem: Problem, weights: Parts, rest: Float[np.ndarray, " sample"]) -> Parts:

@@ -146,9 +146,8 @@ def _slack(parts: Blocks, dual: Float[np.ndarray, " sample"]) -> float:
     misfit = np.linalg.norm(planted.T @ dual - directions(parts).T.ravel())
     sizes = np.linalg.svd(planted, compute_uv=False)
     least = sizes[sizes > sizes[0] * max(planted.shape) * 4 * np.finfo(float).eps][-1]
-    return float(misfit / least) * (
-        1.0 if parts.factors is not None else np.linalg.norm(parts.inputs)
-    )
+    largest = 1.0 if parts.factors is not None else np.linalg.norm(parts.inputs)
+    return float(misfit / least * largest)
 
 
 def _name(problem: Problem) -> str:

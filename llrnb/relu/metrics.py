@@ -16,7 +16,7 @@ from llrnb.relu.planted import responses
 from llrnb.relu.solutions import Solution
 from llrnb.relu.splitting import relaxed_splitting
 
-_PRECISE = {"limit": 5000, "accuracy": 1e-8}  # of a splitting
+_LIMIT, _ACCURACY = 5000, 1e-8  # of a splitting
 _SMALL = 1e-6  # A group of this share of the largest one is 0, but for the accuracy of a splitting.
 
 
@@ -46,7 +46,8 @@ def _by_splitting(problem: Problem) -> Solution | None:
         length = 1 / units.outputs
     if not (length > 0 and scaled.planted.outputs.any()):
         return None
-    run = relaxed_splitting(parts, scaled.planted.outputs / length, **_PRECISE)
+    outputs = scaled.planted.outputs / length
+    run = relaxed_splitting(parts, outputs, limit=_LIMIT, accuracy=_ACCURACY)
     if run.dual is None:
         return None
     sizes = length * np.linalg.norm(run.weights, axis=0)

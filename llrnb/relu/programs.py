@@ -81,20 +81,21 @@ def solve(
         if abs(nothing.gap) <= ROUNDED:
             return units.back(nothing, form)
     posed = {"plain": plain, "skip": skip, "normalised": normalised}[problem.network]
-    program, found = posed(scaled, form), []
+    program = posed(scaled, form)
+    found: list[Solution] = []
+    failures: list[SolverFailed] = []
     for mixed in (False, True):
         try:
             answer = _minimise(program, scaled, form, beta, solver, mixed)
         except SolverFailed as failure:
-            found.append(failure)
+            failures.append(failure)
             continue
         found.append(certified(scaled, form, beta, *answer))
         if found[-1].accurate:
             return units.back(found[-1], form)
-    solutions = [one for one in found if isinstance(one, Solution)]
-    if not solutions:
-        raise found[0]
-    return units.back(min(solutions, key=lambda one: abs(one.gap) + one.violation), form)
+    if not found:
+        raise failures[0]
+    return units.back(min(found, key=lambda one: abs(one.gap) + one.violation), form)
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,10 @@ class Program:
     def answer(self, size: float) -> Parts:
         """The weights that the solver found, in units of a size, on the inputs."""
         w0, W, V = self.weights
-        to_inputs = self.blocks.to_inputs if w0 is None else lambda weights: weights
-        halves = (to_inputs(size * half.value) for half in (W, V))
-        return None if w0 is None else size * w0.value, *halves
+        positive, negative = (size * np.asarray(half.value) for half in (W, V))
+        if w0 is not None:
+            return size * np.asarray(w0.value), positive, negative
+        return None, self.blocks.to_inputs(positive), self.blocks.to_inputs(negative)
 
 
 def plain(problem: Problem, form: str) -> Program:

@@ -42,15 +42,18 @@ class Proofs:
         self.problem = problem
         self.parts = blocks(problem)
         self.linear_unit = problem.network == "skip"
+        self.first = int(self.linear_unit)  # of the gates among the blocks
         self.cones = Cones(self.parts, self.linear_unit) if form == "exact" else None
         lengths = column_norms(self.parts.target)
         self.cost, self.longest = float(lengths.sum()), float(lengths.max())
-        self.groups, self.sign = self.cones.groups() if self.cones else (self.parts, 1.0)
+        self.groups, self.sign = self.parts, np.ones(self.parts.masks.shape[1])
+        if self.cones:
+            self.groups, self.sign = self.cones.groups()
+            self.interior = cache(self.cones.interior)
         self.support = list(self.parts.support)
         self.seen, self.rounding = _seen(problem)
         self.made = self.parts.masks[:, self.support] * self.seen
         self.level = np.abs(self.seen) <= self.rounding  # samples on a planted hyperplane
-        self.interior = cache(self.cones.interior) if self.cones else None
 
     # ---- The planted weights are a point of the program.
 
@@ -91,7 +94,7 @@ class Proofs:
             return bool(certificate(self.parts, dual)[0] < below)
         if pressure is None:
             pressure = np.zeros((len(dual), 2 * self.cones.gates.masks.shape[1]))
-        return self._certify_in_cones(dual, pressure, below)
+        return self._certify_in_cones(self.cones, dual, pressure, below)
 
     @cached_property
     def independent(self) -> bool | None:
@@ -159,15 +162,16 @@ class Proofs:
 
     def _certify_in_cones(
         self,
+        cones: Cones,
         dual: Float[np.ndarray, " sample"],
         pressure: Float[np.ndarray, "sample side"],
         below: float,
     ) -> bool:
-        slopes = self.cones.slopes(dual, pressure)
+        slopes = cones.slopes(dual, pressure)
         for sizes, settled, sign in zip(slopes, self._settled, (1, -1), strict=True):
             sizes = np.where(settled, 0.0, sizes)
             for j in np.argsort(-sizes)[: np.count_nonzero(~(sizes < below))]:
-                if not self.cones.least_slope(sign * dual, int(j)) < below:
+                if not cones.least_slope(sign * dual, int(j)) < below:
                     return False
         return True
 
@@ -179,10 +183,11 @@ class Proofs:
         sample lies on its hyperplane: -ŵ is outside of the cone. The gate that is always open next
         to a linear unit: its cone has neither ŵ nor -ŵ, if X ŵ has both signs.
         """
-        numbers = np.arange(self.cones.gates.masks.shape[1])
+        gates = self.parts.masks[:, self.first :]
         if self.linear_unit:
-            open_gate = self.cones.gates.masks.all(axis=0) & (self._one_sign() is False)
+            open_gate = np.logical_and(gates.all(axis=0), not self._one_sign())
             return [open_gate, open_gate]
+        numbers = np.arange(gates.shape[1])
         clear = [j for i, j in enumerate(self.support) if not self.level[:, i].any()]
         return [np.isin(numbers, self.support), np.isin(numbers, clear)]
 
@@ -208,7 +213,7 @@ class Proofs:
         tied = self._in_range() if self.parts.factors is not None else self._same_samples()
         return any(tied)
 
-    def _one_sign(self) -> bool | None:
+    def _one_sign(self) -> bool:
         """Whether the linear unit's output has one sign, up to rounding."""
         beyond = [(sign * self.made > self.rounding).any() for sign in (1, -1)]
         return not all(beyond)
@@ -290,7 +295,7 @@ class Proofs:
 
     def _in_halves(self, weights: Float[np.ndarray, "input block"]) -> np.ndarray:
         """Weights of the blocks as w_0 and w_j of the exact program, with w'_j = 0."""
-        return np.hstack([weights, np.zeros_like(weights[:, self.cones.first :])])
+        return np.hstack([weights, np.zeros_like(weights[:, self.first :])])
 
     def cheaper(self, weights: Float[np.ndarray, "input group"]) -> bool:
         """Whether weights, made feasible, cost less than the planted ones."""
@@ -313,7 +318,7 @@ class Proofs:
     def weights(self, solution: Solution) -> Float[np.ndarray, "input group"]:
         """A solution's weights in the coordinates of the groups."""
         halves = [solution.positive, solution.negative] if self.cones else [solution.positive]
-        if self.linear_unit:
+        if solution.skip is not None:
             halves = [solution.skip[:, None], *halves]
         weights = np.hstack(halves)
         if self.groups.factors is None or self.cones is None:
@@ -364,7 +369,7 @@ class Proofs:
         """
         if self.cones is None:
             return weights
-        weights, first = weights.copy(), self.cones.first
+        weights, first = weights.copy(), self.first
         gates = self.cones.gates.masks.shape[1]
         sides = self.cones.sides(weights)
         allowed = ROUNDINGS * column_norms(weights[:, first:])

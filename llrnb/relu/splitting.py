@@ -134,8 +134,8 @@ def exact_splitting(
         residual = max(np.abs(off).max(), np.abs(beyond).max(), step)
         # What making z and t feasible may cost, by the multipliers of their equations.
         repair = rate * (norm(scaled) * norm(off) + norm(pressed) * norm(beyond))
-        likely = proofs and cones.cost(groups) + repair < proofs.cost
-        if likely and iteration >= REPAIR_EVERY * repairs:
+        due = iteration >= REPAIR_EVERY * repairs
+        if proofs and due and cones.cost(groups) + repair < proofs.cost:
             repairs = iteration // REPAIR_EVERY + 1
             if proofs.cheaper(groups):
                 return Run("cheaper feasible point", cones.difference(groups), iteration)

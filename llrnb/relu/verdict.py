@@ -121,11 +121,11 @@ def _decided(proofs: Proofs, form: str, method: str) -> Verdict:
         return _by_solver(proofs, form)
     verdict = _by_structure(proofs)
     if verdict is None and method == "auto":
-        verdict = _by_splitting(proofs, form, FIRST[form])
+        verdict = _by_splitting(proofs, FIRST[form])
         if verdict.reason is Reason.NO_PROOF:
             verdict = _by_solver(proofs, form)
     if verdict is None or (verdict.reason is Reason.NO_PROOF and LIMIT[form] > FIRST[form]):
-        verdict = _by_splitting(proofs, form, LIMIT[form])
+        verdict = _by_splitting(proofs, LIMIT[form])
     return verdict
 
 
@@ -138,10 +138,10 @@ def _by_structure(proofs: Proofs) -> Verdict | None:
     return _lost(Reason.TOO_FEW) if proofs.shorter() else None
 
 
-def _by_splitting(proofs: Proofs, form: str, limit: int) -> Verdict:
+def _by_splitting(proofs: Proofs, limit: int) -> Verdict:
     """The verdict of operator splitting, by a proof on the way."""
     outputs = proofs.problem.planted.outputs
-    if form == "relaxed":
+    if proofs.cones is None:
         run = relaxed_splitting(proofs.parts, outputs, limit=limit, proofs=proofs)
     else:
         run = _relaxed_first(proofs, outputs) or exact_splitting(
@@ -156,10 +156,8 @@ def _by_splitting(proofs: Proofs, form: str, limit: int) -> Verdict:
 
 def _relaxed_first(proofs: Proofs, outputs: Float[np.ndarray, " sample"]) -> Run | None:
     """The relaxed program's run, if a λ of it is a certificate in the cones."""
-    repeated = np.zeros(proofs.parts.masks.shape[1], dtype=bool)
-    if proofs.linear_unit:  # The gate that is always open would keep λ from being found.
-        repeated = proofs.parts.masks.all(axis=0)
-        repeated[0] = False
+    repeated = np.logical_and(proofs.parts.masks.all(axis=0), proofs.linear_unit)
+    repeated[:1] = False  # The gate that is always open would keep λ from being found.
     parts = proofs.parts.without(repeated)
     run = relaxed_splitting(parts, outputs, limit=200, proofs=proofs, relaxation=True)
     return run if run.end == "dual certificate" else None

@@ -274,7 +274,7 @@ def _descent(planted, fresh, *, network, steps, **_) -> list[dict]:
     return table.assign(outcome="trained").to_dict("records")
 
 
-_TASKS = {
+_TASKS: dict[str, Callable] = {
     "recovery": _verdict,
     "isometry": _isometry,
     "solution": _solution,

@@ -33,7 +33,7 @@ def _in_text(check: Callable) -> Callable:
 
 _counted, _rates = partial(checks.many, checks.count), partial(checks.real, above=0)
 # How arguments of cells and fields of presets are checked, by their annotations.
-KINDS = {
+KINDS: dict[object, Callable] = {
     int: checks.count,
     float: partial(checks.real, least=0),
     str: checks.text,

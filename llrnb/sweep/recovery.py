@@ -254,7 +254,7 @@ def train_cell(**cell) -> pd.DataFrame:
     return train_cells([cell])[0]
 
 
-train_cell.__signature__ = signature(plan_cell)
+train_cell.__signature__ = signature(plan_cell)  # type: ignore[attr-defined]  # as inspect asks
 
 
 def train_cells(cells: Sequence[Mapping]) -> list[pd.DataFrame]:
@@ -300,7 +300,7 @@ def looks(steps: int, count: int) -> list[int]:
     """
     if steps < 1 or count < 1:
         raise ValueError(f"looks need at least 1 step and 1 look, got {steps} and {count}")
-    spaced = np.geomspace(1, steps, count) if count > 1 else []
+    spaced = np.geomspace(1, steps, count) if count > 1 else np.zeros(0)
     return sorted({*(round(float(step)) for step in spaced), steps})
 
 

@@ -154,10 +154,11 @@ def _descended(engine, task: Task, report: Callable[[int], None]) -> Training:
     """What an engine makes of a task; most get networks of one number of samples at a time."""
     if task.counts is None or engine is cuda:
         return engine.descend(task, report)
-    parts, order = [], []
+    parts: list[Training] = []
+    order: list[int] = []
     for count in sorted(set(task.counts)):
-        some, before = np.flatnonzero(np.equal(task.counts, count)).tolist(), len(order)
-        made = lambda made, before=before: report(task.steps * before + made)  # noqa: E731
+        some = np.flatnonzero(np.equal(task.counts, count)).tolist()
+        made = progress.after(report, task.steps * len(order))
         parts.append(engine.descend(task.of(some), made))
         order += some
     return batched.joined(parts).of(np.argsort(order).tolist())
@@ -165,7 +166,7 @@ def _descended(engine, task: Task, report: Callable[[int], None]) -> Training:
 
 def _engine(name: str, task: Task) -> tuple:
     """The engine of that name, or the first that does not refuse; and why others did."""
-    refusals = {}
+    refusals: dict[str, str] = {}
     for engine in ENGINES.values() if name == "auto" else [ENGINES[name]]:
         refusal = engine.refuses(task)
         if refusal is None and name == "auto" and engine is cuda:
@@ -247,8 +248,8 @@ def _checked_data(
         checked_outputs(loss, y, made)
     if not counts:
         return inputs, outputs, own_data, None
-    padded = (pad_sequence(part, batch_first=True) for part in zip(*sets, strict=True))
-    return *padded, True, counts if len(set(counts)) > 1 else None
+    x, y = (pad_sequence(list(part), batch_first=True) for part in zip(*sets, strict=True))
+    return x, y, True, counts if len(set(counts)) > 1 else None
 
 
 def _checked_set(model, inputs, outputs, nets: int | None = None) -> tuple[Tensor, Tensor]:

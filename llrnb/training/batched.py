@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.activations import ACTIVATIONS, TANH, activation_of
-from llrnb.networks import is_two_layer, kind_of
+from llrnb.networks import TwoLayerNetwork, is_two_layer, kind_of
 from llrnb.stacks import Stack
 from llrnb.streams import rng
+from llrnb.training import progress
 from llrnb.training.losses import name_of, squared
-from llrnb.training.outcome import BLOWN_UP, History, Training, empty_history, stopped
+from llrnb.training.outcome import BLOWN_UP, History, Status, Training, empty_history, stopped
 from llrnb.training.task import Task
 
 NAME = "torch"
@@ -39,7 +41,7 @@ def refuses(task: Task) -> str | None:
 
 def descend(task: Task, report: Callable[[int], None]) -> Training:
     """Train every network; see `llrnb.train`."""
-    of_each = task.model.neurons * task.samples
+    of_each = checks.instance(task.model, TwoLayerNetwork, "model").neurons * task.samples
     on_cpu = torch.device(task.device).type == "cpu"
     together = max(1, _TOGETHER // of_each) if on_cpu else task.nets
     return in_parts(task, Networks, together, report)
@@ -53,12 +55,13 @@ def in_parts(
     for first in range(0, task.nets, together):
         some = task.of(range(first, min(first + together, task.nets)))
         before = task.steps * first
-        parts.append(_descend(some, kind(some), lambda made, at=before: report(at + made)))
+        parts.append(_descend(some, kind(some), progress.after(report, before)))
     return joined(parts)
 
 
 def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Training:
     """Train these networks together."""
+    chunks: _Steps | _Epochs
     if task.batch_size is None or task.batch_size >= task.samples:
         chunks = _Steps(run)
     else:
@@ -80,6 +83,7 @@ def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Trai
                     history.params[name][record] = value.cpu()
     status = tuple(
         stopped(float(value), int(made), tolerance=task.tolerance, limit=task.steps)
+        or Status.STEP_LIMIT
         for value, made in zip(loss, run.done, strict=True)
     )
     found = Stack(run.params).to("cpu", torch.float64)
@@ -163,6 +167,11 @@ class Descents:
             for old, new in zip([value, *memory], [moved[0], *moved[1]], strict=True):
                 torch.where(going, new, old, out=old)
 
+    def make(self, steps: int) -> None:
+        """So many updates on all samples."""
+        for _ in range(steps):
+            self.step()
+
 
 class Networks(Descents):
     """Two-layer networks with the squared loss.
@@ -174,8 +183,8 @@ class Networks(Descents):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self.net = task.model
-        self.activation = activation_of(task.model.activation)
+        self.net = checks.instance(task.model, TwoLayerNetwork, "model")
+        self.activation = activation_of(self.net.activation)
         self.captured = self.activation in ACTIVATIONS.values()  # of others nothing is known
         windows = torch.tensor(self.net.windows, device=self.x.device)
         seen = self.x[..., windows]
@@ -197,7 +206,7 @@ class Networks(Descents):
         is a (sum of error x - sum of t^2 error x): nothing but t has a hidden neuron's size. Of
         another activation the slopes have it, too.
         """
-        columns, y = (self.columns, self.y) if x is None else (self.columns_of(x), y)
+        columns, y = (self.columns, self.y) if x is None or y is None else (self.columns_of(x), y)
         net, nets, samples = self.net, len(self.rate), y.shape[-1]
         w, windows = self.params["w"], len(net.windows)
         if net.bias:
@@ -239,7 +248,7 @@ class _Steps:
     def __init__(self, run: Descents) -> None:
         self.length = _PATIENCE
         self.one = _captured(run.step, run)
-        self.many = _captured(lambda: [run.step() for _ in range(_PATIENCE)], run)
+        self.many = _captured(lambda: run.make(_PATIENCE), run)
 
     def advance(self, at: int, count: int) -> None:
         """Make so many steps, from the step `at` of a run on."""

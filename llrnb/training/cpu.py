@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numba import njit
 
-from llrnb.networks import is_tanh_network, kind_of
+from llrnb.networks import is_tanh_network, kind_of, tanh_network
 from llrnb.stacks import Stack
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import GradientDescent
-from llrnb.training.outcome import BLOWN_UP, Training, empty_history, stopped
+from llrnb.training.outcome import BLOWN_UP, Status, Training, empty_history, stopped
 from llrnb.training.task import Task
 
 NAME = "cpu"
@@ -189,7 +189,7 @@ class _Run:
     """One call: the networks in the engine's layout, the queue, and what has come out so far."""
 
     def __init__(self, task: Task) -> None:
-        net, nets, initial = task.model, task.nets, task.starts
+        net, nets, initial = tanh_network(task.model), task.nets, task.starts
         self.net, self.learning_rates = net, task.rates
         self.steps, self.tolerance = task.steps, task.tolerance
         self.events = sorted({*task.record_at, task.steps})
@@ -221,7 +221,7 @@ class _Run:
 
         self.loss, self.done = np.empty(nets), np.empty(nets, dtype=np.int64)
         self.made = np.zeros(nets, dtype=np.int64)  # steps made or saved, for the reports
-        self.status = [None] * nets
+        self.status = [Status.STEP_LIMIT] * nets
         self.history = empty_history(initial, task.record_at)
 
     def work(self, lanes: int) -> None:
@@ -272,7 +272,7 @@ class _Run:
         """Record a network at a requested step, or for good when it has stopped."""
         i, params = descent.network, self.unpack(w, a, c)
         self.w[i], self.a[i], self.c[i] = w, a, c
-        self.loss[i], self.done[i], self.status[i] = loss, descent.steps, status
+        self.loss[i], self.done[i], self.status[i] = loss, descent.steps, status or self.status[i]
         self.made[i] = self.steps if status else descent.steps
         for record, step in enumerate(self.history.steps):
             if step == descent.steps or (status and step > descent.steps):

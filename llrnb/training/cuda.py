@@ -15,19 +15,21 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from importlib.util import find_spec
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.networks import TanhNetwork, is_tanh_network, kind_of
+from llrnb.networks import TanhNetwork, is_tanh_network, kind_of, tanh_network
 from llrnb.stacks import Stack
 from llrnb.streams import rng
+from llrnb.training import progress
 from llrnb.training.batched import joined
 from llrnb.training.losses import name_of, squared
 from llrnb.training.optimizers import Adam, GradientDescent, Optimizer
-from llrnb.training.outcome import BLOWN_UP, Training, empty_history, stopped
+from llrnb.training.outcome import BLOWN_UP, Status, Training, empty_history, stopped
 from llrnb.training.task import Task
 
 NAME = "cuda"
@@ -122,7 +124,7 @@ def layout_of(
 
 def definitions(task: Task, layout: Layout) -> dict[str, object]:
     """What the kernel's source leaves to be defined."""
-    net = task.model
+    net = tanh_network(task.model)
     sight = _sight(net)
     size = task.dtype.itemsize
     return {
@@ -270,7 +272,7 @@ def descend(task: Task, report: Callable[[int], None]) -> Training:
     warnings.warn(f"the GPU has no room for {task.nets} networks; {half} are tried", stacklevel=2)
     parts, before = [], 0
     for some in (range(half), range(half, task.nets)):
-        parts.append(descend(task.of(some), lambda made, at=before: report(at + made)))
+        parts.append(descend(task.of(some), progress.after(report, before)))
         before += task.steps * len(some)
     return joined(parts)
 
@@ -294,6 +296,7 @@ def _descended(run: "_Run", report: Callable[[int], None]) -> Training:
     loss, made = run.loss.double().cpu(), run.made.cpu()
     status = tuple(
         stopped(float(value), int(steps), tolerance=task.tolerance, limit=task.steps)
+        or Status.STEP_LIMIT
         for value, steps in zip(loss, made, strict=True)
     )
     return Training(Stack(run.unpacked()), loss, made, status, history)
@@ -333,15 +336,16 @@ class _Run:
     """One call: the networks on the GPU and the kernel that advances them."""
 
     def __init__(self, task: Task, kernel_of: type["_Kernel"] | None = None) -> None:
-        net, self.task = task.model, task
+        net, self.task = tanh_network(task.model), task
         kept = averages(task.optimizer)
         device, dtype, nets = torch.device(task.device), task.dtype, task.nets
         self.counts = np.asarray(task.counts or [task.samples] * nets)
         layout = layout_of(net, kept, dtype.itemsize, self.counts.tolist())
+        assert layout is not None  # or `refuses` has said so
         x, y = _seen(task)
         offsets = np.arange(nets) * task.samples if task.own_data else np.zeros(nets, int)
         flat = torch.cat([value.reshape(nets, -1) for value in task.starts.values()], dim=1)
-        on = {"device": device, "dtype": dtype}
+        on: dict[str, Any] = {"device": device, "dtype": dtype}
         self.x, self.y, self.params = x.to(**on), y.to(**on), flat.to(**on).contiguous()
         self.averages = torch.zeros((kept, *flat.shape), **on)
         self.rate, self.loss = torch.as_tensor(task.rates, **on), torch.zeros(nets, **on)
@@ -361,7 +365,7 @@ class _Run:
         while len(self.going):
             steps = min(self.steps, event - at)
             if self.streams:
-                most = _ORDERS // len(self.going) // self.task.batch_size
+                most = _ORDERS // len(self.going) // (self.task.batch_size or self.task.samples)
                 steps = min(steps, max(1, most))
             turns = _TURNS if len(self.going) > self.kernel.blocks else 1
             turns = min(turns, max(1, steps))
@@ -383,20 +387,20 @@ class _Run:
         queue, turn = (torch.zeros(n, dtype=torch.int32, device=device) for n in (1, len(active)))
         corrections = self._corrections(at, turns * steps)
         orders = self._orders(at, turns * steps)
-        adam = isinstance(by, Adam)
+        momentum = by.momentum if isinstance(by, GradientDescent) else 0.0
+        adam = (by.beta1, by.beta2, by.epsilon) if isinstance(by, Adam) else (0.0, 0.0, 0.0)
         tensors = (self.x, self.y, self.first, self.count, self.rate, self.params, self.averages)
-        tensors += (self.loss, self.made, self.stopped, queue, turn, corrections, orders)
+        results = (self.loss, self.made, self.stopped, queue, turn, corrections, orders)
         packed = struct.pack(
             "q4q14q3q6d",
             active.data_ptr(),
             *(len(active), turns, steps, measure),
-            *(tensor.data_ptr() for tensor in tensors),
+            *(tensor.data_ptr() for tensor in (*tensors, *results)),
             *(orders.shape[1], task.batch_size or 0, task.nets),
-            *(max(task.tolerance, -1.0), 0.0 if adam else by.momentum, by.weight_decay),
-            *((by.beta1, by.beta2, by.epsilon) if adam else (0.0, 0.0, 0.0)),
+            *(max(task.tolerance, -1.0), momentum, by.weight_decay, *adam),
         )
-        packed = torch.frombuffer(bytearray(packed), dtype=torch.uint8).to(device)
-        self.kernel.run(packed, len(active))
+        arguments = torch.frombuffer(bytearray(packed), dtype=torch.uint8).to(device)
+        self.kernel.run(arguments, len(active))
 
     def _corrections(self, at: int, steps: int) -> Tensor:
         """1 - beta^t for each step of a launch and both of Adam's averages."""
@@ -471,14 +475,15 @@ def _sight(net: TanhNetwork) -> _Sight:
 
 def _seen(task: Task) -> tuple[Tensor, Tensor]:
     """The inputs of all data sets, as (sample, number), and the outputs."""
-    sight, inputs = _sight(task.model), task.inputs.reshape(-1, task.inputs.shape[-1])
+    net, inputs = tanh_network(task.model), task.inputs.reshape(-1, task.inputs.shape[-1])
+    sight = _sight(net)
     if sight.gathered:
-        inputs = inputs[:, torch.tensor(task.model.windows).flatten()]
+        inputs = inputs[:, torch.tensor(net.windows).flatten()]
     x = torch.nn.functional.pad(inputs, (0, sight.stride - inputs.shape[1]))
     return x.contiguous(), task.outputs.reshape(-1)
 
 
 def _bytes_kept(task: Task) -> int:
     """Of the samples of one network, where a block keeps them; else 0."""
-    numbers = task.samples * (_sight(task.model).stride + 1)
+    numbers = task.samples * (_sight(tanh_network(task.model)).stride + 1)
     return size if (size := numbers * task.dtype.itemsize) <= _KEPT else 0

@@ -48,7 +48,7 @@ class AnyModels(Descents):
         self.together = True  # until vmap refuses
 
     def gradient(self, x: Tensor | None, y: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        x, y = (self.x, self.y) if x is None else (x, y)
+        x, y = (self.x, self.y) if x is None or y is None else (x, y)
         if self.together:
             try:
                 return self._batched(x, y)

@@ -78,6 +78,8 @@ class Training:
         self, inputs: Shaped[Tensor | np.ndarray, "sample ..."]
     ) -> Float[Tensor, "net sample ..."]:
         """The outputs of every network at many inputs."""
+        if self.model is None:  # as an engine leaves it
+            raise ValueError("predict needs the model that `train` notes, got none")
         inputs = torch.as_tensor(inputs, device="cpu")
         x = inputs.double() if inputs.is_floating_point() else inputs
         with torch.no_grad():

@@ -24,6 +24,11 @@ def bar(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda made: shown.update(made - shown.n)
 
 
+def after(report: Callable[[int], None], before: int) -> Callable[[int], None]:
+    """To report what is made after so many updates."""
+    return lambda made: report(before + made)
+
+
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
