@@ -19,6 +19,7 @@ Elementwise = Callable[[Tensor], Tensor]
 Joint = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _LEAK = 0.01
+_STEP = 2.0**-20  # of the differences that a slope is compared with
 _UNPROVED = "the independence of its neurons is not proved (Proposition 2' is about tanh)"
 
 
@@ -174,7 +175,7 @@ def activation_of(
 
     Raises:
         ValueError: an unknown name, a function that does not act element by element or cannot be
-            differentiated, or a slope or oddness of what has its own.
+            differentiated, a slope or oddness that is not its own, or any for what has its own.
         TypeError: none of these.
 
     >>> activation_of("sine"), activation_of(torch.relu) is RELU
@@ -216,7 +217,7 @@ def _own(value: Elementwise, slope: Elementwise | None, odd: bool | None) -> Act
     name = getattr(value, "__name__", type(value).__name__)
     slope = slope if slope is None else checks.function(slope, "slope")
     own = Activation(name, value, _Joint(value, slope), odd)
-    points = torch.tensor([-1.5, -0.5, 0.25, 0.5, 2.0], dtype=torch.float64, device="cpu")
+    points = torch.tensor([-1.53, -0.47, 0.23, 0.61, 1.97], dtype=torch.float64, device="cpu")
     try:
         found = own.value_and_slope(points)
         each = [own.value_and_slope(point) for point in points[:, None]]
@@ -229,4 +230,9 @@ def _own(value: Elementwise, slope: Elementwise | None, odd: bool | None) -> Act
         ) from error
     if not all(fits):
         raise ValueError(f"an activation needs a function that acts element by element, got {name}")
+    rise = (value(points + _STEP) - value(points - _STEP)) / (2 * _STEP)
+    if not torch.allclose(found[1], rise, rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise ValueError(f"an activation needs the derivative of {name} as its slope, got another")
+    if odd and not torch.allclose(value(-points), -found[0], equal_nan=True):
+        raise ValueError(f"an odd activation needs value(-u) = -value(u), got {name}")
     return own

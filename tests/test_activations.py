@@ -124,3 +124,11 @@ def test_what_has_no_hash_may_be_an_activation():
 def test_what_has_a_slope_takes_no_other():
     with pytest.raises(ValueError, match="Activation\\('tanh'\\) needs no slope or oddness"):
         activation_of("tanh", slope=torch.cos)
+
+
+def test_what_is_said_of_a_function_must_be_so():
+    with pytest.raises(ValueError, match="needs the derivative of cos as its slope, got another"):
+        activation_of(torch.cos, slope=torch.sin)
+    with pytest.raises(ValueError, match="odd activation needs .*, got cos"):
+        activation_of(torch.cos, odd=True)
+    assert activation_of(torch.cos, slope=lambda u: -u.sin(), odd=False).odd is False

@@ -469,7 +469,7 @@ def _networks() -> None:
     _call(
         "activation_of one's own",
         activation_of,
-        {"activation": torch.cos, "slope": torch.sin, "odd": False},
+        {"activation": torch.sinh, "slope": torch.cosh, "odd": True},
         activation=MODEL,
         slope=but(MODEL, None),
         odd=but(FLAG, None),
