@@ -1,5 +1,6 @@
 """Numerical rank: the singular values of a model's tangent matrix, and what casts doubt on them."""
 
+from collections.abc import Callable
 from itertools import count
 
 import torch
@@ -56,22 +57,28 @@ def numerical_rank(
     >>> numerical_rank(torch.nn.Sequential(*layers), input_shape=(4,)).rank
     23
     """
-    shape = getattr(model, "input_shape", input_shape)
-    if shape is None and hasattr(model, "input_dim"):
-        shape = (model.input_dim,)
     if inputs is not None:
-        shape = checks.tensor(inputs, "inputs").shape[1:]
-    if shape is None:
-        raise ValueError("numerical_rank needs inputs, or the input_shape of one, got neither")
-    model, params = as_model(model, params, tuple(shape))
-    if inputs is not None:
+        inputs = checks.tensor(inputs, "inputs")
+        model, params = as_model(model, params, tuple(inputs.shape[1:]))
         return _judged(model, params, inputs)
+    shape = shape_of_input(model, input_shape)
+    model, params = as_model(model, params, shape)
     for more in (1, 8, 64):
-        inputs = generic_inputs(model, params, tuple(shape), more)
+        inputs = generic_inputs(model, params, shape, more)
         found = _judged(model, params, inputs)
         if found.verdict != "at least" or 8 * len(inputs) * found.singular_values.numel() > _MOST:
             return found
     return found
+
+
+def shape_of_input(model: Callable, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of one input: what the model knows of it, or what is given."""
+    shape = getattr(model, "input_shape", given)
+    if shape is None and hasattr(model, "input_dim"):
+        shape = (model.input_dim,)
+    if shape is None:
+        raise ValueError("a rank needs inputs, or the input_shape of one, got neither")
+    return checks.many(checks.count, shape, "input_shape", fewest=0)
 
 
 def _judged(model: Model, params: Params, inputs: Tensor) -> NumericalRank:
