@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "networks": {"streams"},
     "deep": {"networks", "streams"},
     "models": {"networks", "streams"},
+    "zoo": {"streams"},
     "targets": {"networks", "streams"},
     "rank": {"networks", "models", "deep", "rank", "streams"},
     "embedding": {"networks", "deep", "rank", "streams"},
@@ -65,6 +66,7 @@ MAY_USE = {
     "llvmlite": {"training"},
     "pyarrow": {"store"},
     "cvxpy": {"relu"},
+    "flint": {"rank"},
     "papermill": {"sweep"},
     "distributed": {"sweep"},
 }

@@ -8,16 +8,16 @@ function, whose parameters and constants are the floats as they are.
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from itertools import count, product
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
-from llrnb.models import ModuleModel
 from llrnb.networks import Params
 
 try:
@@ -107,8 +107,7 @@ def pivots(matrix: np.ndarray) -> tuple[list[int], list[int], float]:
     left = matrix.copy()
     rows, columns = list(range(left.shape[0])), list(range(left.shape[1]))
     chosen: list[tuple[int, int]] = []
-    before, ctx.prec = ctx.prec, BITS
-    try:
+    with _digits():
         while left.size:
             sizes = _each(lambda v: float(v.abs_lower()), left).astype(float)
             i, j = np.unravel_index(int(sizes.argmax()), sizes.shape)
@@ -119,8 +118,6 @@ def pivots(matrix: np.ndarray) -> tuple[list[int], list[int], float]:
             pivot = np.delete(left[i], j)
             left = np.delete(np.delete(left, i, 0), j, 1) - np.outer(factors, pivot)
         largest = max((float(v.abs_upper()) for v in left.flat), default=0.0)
-    finally:
-        ctx.prec = before
     return [i for i, _ in chosen], [j for _, j in chosen], largest
 
 
@@ -140,11 +137,18 @@ def slopes(output: Ball, leaves: Sequence[Ball]) -> list["arb"]:
 
 
 def enclosed_derivatives(
-    model: Callable, params: Params, inputs: Float[Tensor, "sample ..."]
+    model: Callable,
+    params: Params,
+    inputs: Shaped[Tensor, "sample ..."],
+    outputs: Mapping[int, Sequence[int]],
 ) -> tuple[np.ndarray, list[int]]:
-    """The tangent matrix in balls, (row, param), and the inputs where it could be had.
+    """Rows of the tangent matrix in balls, (row, param), and the input of each.
 
     An input at which the output may have a kink is left out.
+
+    Args:
+        model, params, inputs: as in `llrnb.tangent_matrix`.
+        outputs: for the inputs that are asked for, by their numbers, those of the outputs.
 
     Raises:
         ImportError: there is no python-flint.
@@ -152,29 +156,33 @@ def enclosed_derivatives(
     """
     if arb is None:
         raise ImportError("a proof needs python-flint: pip install 'llrnb[proof]'")
+    graph = _traced(model, params, inputs[0])
+    rows: list[list[arb]] = []
+    of_input: list[int] = []
+    with _digits():
+        for i, wanted in outputs.items():
+            with suppress(Undecided):
+                rows += _rows(graph, params, inputs[i], wanted)
+                of_input += [i] * len(wanted)
+    return np.array(rows, dtype=object).reshape(len(rows), -1), of_input
+
+
+@contextmanager
+def _digits() -> Iterator[None]:
+    """As many digits as this module computes with; put back afterwards."""
     before, ctx.prec = ctx.prec, BITS
     try:
-        graph = _traced(model, params, inputs[0])
-        rows, used = [], []
-        for i, x in enumerate(inputs):
-            try:
-                rows += _rows(graph, params, x)
-            except Undecided:
-                continue
-            used.append(i)
-        return np.array(rows, dtype=object), used
+        yield
     finally:
         ctx.prec = before
 
 
-def _rows(graph, params: Params, x: Tensor) -> list[list["arb"]]:
-    leaves = {name: _each(lambda v: Ball(arb(v)), value.numpy()) for name, value in params.items()}
-    flat = [leaf for value in leaves.values() for leaf in value.flat]
-    outputs = _run(graph, [*leaves.values(), _constant(x)])
-    return [
-        slopes(y, flat) if isinstance(y, Ball) else [arb(0)] * len(flat)
-        for y in np.asarray(outputs, dtype=object).flat
-    ]
+def _rows(graph, params: Params, x: Tensor, wanted: Sequence[int]) -> list[list["arb"]]:
+    leaves = [_each(lambda v: Ball(arb(v)), value.numpy()) for value in params.values()]
+    flat = [leaf for value in leaves for leaf in value.flat]
+    made = np.asarray(_run(graph, [*leaves, _constant(x)]), dtype=object).ravel()
+    constant = [arb(0)] * len(flat)
+    return [slopes(made[k], flat) if isinstance(made[k], Ball) else constant for k in wanted]
 
 
 def _traced(model: Callable, params: Params, x: Tensor) -> torch.fx.GraphModule:
@@ -185,16 +193,15 @@ def _traced(model: Callable, params: Params, x: Tensor) -> torch.fx.GraphModule:
     names = list(params)
 
     def flat(*values: Tensor) -> Tensor:
-        given = dict(zip(names, values[:-1], strict=True))
-        if isinstance(model, ModuleModel):
-            return model.outputs(given, values[-1][None])[0]
-        return model(given, values[-1])
+        return model(dict(zip(names, values[:-1], strict=True)), values[-1])
 
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            core = make_fx(flat, decomposition_table=core_aten_decompositions())(*params.values(), x)
+            core = make_fx(flat, decomposition_table=core_aten_decompositions())(
+                *params.values(), x
+            )
             plain = torch.func.functionalize(core, remove="mutations")
             graph = make_fx(plain)(*params.values(), x)
         graph.graph.eliminate_dead_code()
@@ -246,7 +253,9 @@ def _each(function: Callable, *arrays) -> np.ndarray:
     arrays = np.broadcast_arrays(*(np.asarray(a) for a in arrays))
     found = np.empty(arrays[0].shape, dtype=object)
     for i in np.ndindex(found.shape):
-        found[i] = function(*(a[i].item() if isinstance(a[i], np.generic) else a[i] for a in arrays))
+        found[i] = function(
+            *(a[i].item() if isinstance(a[i], np.generic) else a[i] for a in arrays)
+        )
     return found
 
 
@@ -282,8 +291,6 @@ def _chosen(larger: bool) -> Callable:
     """The larger, or the smaller, of two."""
 
     def choose(x, y):
-        if isinstance(x, float) and math.isinf(x) or isinstance(y, float) and math.isinf(y):
-            raise Undecided("a bound is infinite")
         return x if (_sign(x - y) >= 0) == larger else y
 
     return choose
@@ -328,10 +335,8 @@ def _power(x, exponent) -> object:
 
 
 def _real_power(x, exponent: float):
-    if exponent == int(exponent):
-        y = _value(x) ** int(exponent)
-    else:
-        y = _value(x) ** arb(exponent)
+    whole = exponent == int(exponent)
+    y = _value(x) ** (int(exponent) if whole else arb(exponent))
     return Ball(y, (x, arb(exponent) * y / x.value)) if isinstance(x, Ball) else y
 
 
@@ -569,6 +574,9 @@ _OPERATIONS: dict[str, Callable] = {
     "var": lambda x, axes=None, *, correction=1, keepdim=False: _over(
         partial(_variance, correction=1 if correction is None else correction), x, axes, keepdim
     ),
+    "linalg_vector_norm": lambda x, order=2, axes=None, keep=False, **_: _norm(
+        x, order, axes, keep
+    ),
     "amax": lambda x, axes=(), keep=False: _over(_largest, x, axes, keep),
     "amin": lambda x, axes=(), keep=False: -_over(_largest, -x, axes, keep),
     "_softmax": _softmax,
@@ -631,6 +639,12 @@ _OPERATIONS: dict[str, Callable] = {
     "select_scatter": lambda x, part, axis, i: _put(x, part, (*[slice(None)] * (axis % x.ndim), i)),
     "getitem": operator.getitem,
 }  # fmt: skip
+
+
+def _norm(x, order, axes, keep):
+    if order != 2:
+        raise ValueError(f"a proof needs norms of order 2, got {order}")
+    return _OPERATIONS["sqrt"](_over(lambda v: _sum(v * v), x, axes, keep))
 
 
 def _clamped(x, low, high):

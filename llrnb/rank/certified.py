@@ -23,7 +23,7 @@ from llrnb.models import as_model
 from llrnb.networks import Params, TanhNetwork, is_tanh_network
 from llrnb.rank import balls
 from llrnb.rank.exact import by_neuron, exact_rank
-from llrnb.rank.numerical import generic_inputs, shape_of_input
+from llrnb.rank.numerical import on_generic_inputs, shape_of_input
 from llrnb.rank.singular import matrix_rank
 from llrnb.rank.tangent import tangent_matrix
 from llrnb.streams import rng
@@ -137,22 +137,24 @@ def _by_balls(
     upper = sum(value.numel() for value in params.values())
     if upper > _MOST_PARAMETERS:
         raise ValueError(f"a proof needs at most {_MOST_PARAMETERS} parameters, got {upper:,}")
-    inputs = _telling(model, params, generic_inputs(model, params, shape), upper + _SPARE)
-    derivatives, used = balls.enclosed_derivatives(model, params, inputs)
+    _, inputs = on_generic_inputs(model, params, shape)
+    derivatives, of_row = balls.enclosed_derivatives(
+        model, params, inputs, _telling(model, params, inputs, upper + _SPARE)
+    )
     rows, columns, left = balls.pivots(derivatives)
-    outputs = len(derivatives) // max(1, len(used))
-    chosen = inputs[[used[row // outputs] for row in rows]]
     columns = torch.tensor(columns, dtype=torch.int64, device="cpu")
-    return Certificate(len(rows), upper, 0.0, chosen, columns, left)
+    return Certificate(len(rows), upper, 0.0, inputs[[of_row[row] for row in rows]], columns, left)
 
 
-def _telling(model: Callable, params: Params, inputs: Tensor, rows: int) -> Tensor:
-    """Of many inputs those with the rows that pivoting takes first."""
+def _telling(model: Callable, params: Params, inputs: Tensor, rows: int) -> dict[int, list[int]]:
+    """The rows of the tangent matrix that pivoting takes first, as inputs and their outputs."""
     tangent = tangent_matrix(model, params, inputs)
-    outputs = len(tangent) // len(inputs)
     scaled = tangent / tangent.abs().amax(0).clamp_min(1e-300)
-    first = dict.fromkeys(int(row) // outputs for row in _pivot_rows(scaled)[:rows])
-    return inputs[list(first)]
+    found: dict[int, list[int]] = {}
+    for row in _pivot_rows(scaled)[:rows]:
+        sample, output = divmod(int(row), len(tangent) // len(inputs))
+        found.setdefault(sample, []).append(output)
+    return found
 
 
 def _candidates(matrix: Matrix) -> Iterator[int]:

@@ -63,12 +63,19 @@ def numerical_rank(
         return _judged(model, params, inputs)
     shape = shape_of_input(model, input_shape)
     model, params = as_model(model, params, shape)
+    return on_generic_inputs(model, params, shape)[0]
+
+
+def on_generic_inputs(
+    model: Model, params: Params, shape: tuple[int, ...]
+) -> tuple[NumericalRank, Float[Tensor, "sample ..."]]:
+    """The numerical rank on inputs from N(0, I), of which more are drawn if they may raise it."""
     for more in (1, 8, 64):
         inputs = generic_inputs(model, params, shape, more)
         found = _judged(model, params, inputs)
         if found.verdict != "at least" or 8 * len(inputs) * found.singular_values.numel() > _MOST:
-            return found
-    return found
+            break
+    return found, inputs
 
 
 def shape_of_input(model: Callable, given: tuple[int, ...] | None) -> tuple[int, ...]:
