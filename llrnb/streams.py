@@ -32,6 +32,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "generic inputs": (),
     "fresh inputs": (),
     "directions": (),
+    "further inputs": (),
+    "further directions": (),
     "last digits": ("seed",),
     "rows of a certificate": ("samples", "params", "seed"),
     "lines of series": (),

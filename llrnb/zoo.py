@@ -9,10 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from llrnb import checks
+from llrnb.models import from_module
+from llrnb.rank.numerical import on_generic_inputs
+from llrnb.rank.tangent import tangent_matrix
 from llrnb.streams import torch_seeded
 
 
@@ -320,3 +324,23 @@ ZOO: dict[str, Specimen] = {
         "on inputs that it does not see: 3 neurons of 4, and a bias", _off,
     ),
 }  # fmt: skip
+
+
+def judged(name: str, seed: int = 0) -> pd.DataFrame:
+    """What `numerical_rank` says of a specimen, and what the bare singular values say.
+
+    Returns:
+        One row: name, seed, parameters, known (the rank), found, verdict, reason, right; and
+        bare, the rank by `torch.linalg.matrix_rank` of the same tangent matrix.
+    """
+    specimen = ZOO[checks.one_of(ZOO, "name", name)]
+    module = specimen.module(seed)
+    model = from_module(module, specimen.input_shape)
+    found, inputs = on_generic_inputs(model, model.params, specimen.input_shape)
+    bare = int(torch.linalg.matrix_rank(tangent_matrix(model, model.params, inputs)))
+    row = {
+        "name": name, "seed": seed, "parameters": model.parameter_count, "known": specimen.rank,
+        "found": found.rank, "verdict": found.verdict, "reason": found.reason,
+        "right": found.rank == specimen.rank, "bare": bare,
+    }  # fmt: skip
+    return pd.DataFrame([row])

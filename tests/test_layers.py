@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "networks": {"streams"},
     "deep": {"networks", "streams"},
     "models": {"networks", "streams"},
-    "zoo": {"streams"},
+    "zoo": {"models", "rank", "streams"},
     "targets": {"networks", "streams"},
     "rank": {"networks", "models", "deep", "rank", "streams"},
     "embedding": {"networks", "deep", "rank", "streams"},

@@ -9,7 +9,7 @@ from torch import nn
 
 from llrnb import certify_rank, from_module, numerical_rank, tangent_matrix
 from llrnb.rank import balls
-from llrnb.zoo import ZOO
+from llrnb.zoo import ZOO, judged
 
 # Their numerical rank takes long, since vmap does not know them; or their proof does.
 SLOW = {"RNN", "LSTM", "GRU", "transformer layer", "transformer layer with GELU"}
@@ -24,16 +24,14 @@ BEYOND = {"computed in float32", "nearly equal neurons"}
 
 @pytest.mark.parametrize("name", [name for name in ZOO if name not in SLOW | BEYOND])
 def test_the_numerical_rank_is_the_known_one(name):
-    specimen = ZOO[name]
-    found = numerical_rank(specimen.module(seed=0), input_shape=specimen.input_shape)
-    assert found.rank == specimen.rank
-    assert found.verdict == SAYS_LESS.get(name, "convincing")
+    row = judged(name, seed=0).iloc[0]
+    assert row["right"] and row["found"] == ZOO[name].rank
+    assert row["verdict"] == SAYS_LESS.get(name, "convincing")
 
 
 @pytest.mark.parametrize("name", sorted(BEYOND))
 def test_a_rank_beyond_the_floats_is_not_convincing(name):
-    specimen = ZOO[name]
-    assert not numerical_rank(specimen.module(), input_shape=specimen.input_shape).convincing
+    assert judged(name).iloc[0]["verdict"] != "convincing"
 
 
 @pytest.mark.parametrize(

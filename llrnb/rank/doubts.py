@@ -18,6 +18,9 @@ from llrnb.streams import rng
 Doubt = tuple[Verdict, str] | None
 _SCALES = [2.0**k for k in (-27, -20, -13, -7, -3, 3, 7, 13, 20, 27, 34, 44)]
 _PER_SCALE = 6
+# Of `rarely_told`: inputs, numbers in all of them, and what a change must be over the floor.
+_FURTHER, _MOST_NUMBERS, _TOLD = 2**14, 2**21, 1e3
+_MOST_COLUMNS = 1500  # of which singular vectors are had in seconds
 
 
 def coarse(tangent: Tensor, errors: Tensor) -> Doubt:
@@ -102,6 +105,7 @@ def unseen(
         switched_off(model, params, inputs, tangent)
         or rarely_on(tangent)
         or fresh(model, params, inputs, tangent, errors, found)
+        or rarely_told(model, params, inputs, tangent, errors, found)
     )
 
 
@@ -160,6 +164,65 @@ def fresh(
     if joint.rank > found.rank:
         return "undecided", f"fresh inputs seem to raise the rank to {joint.rank}"
     return None
+
+
+def rarely_told(
+    model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
+    found: NumericalRank,
+) -> Doubt:  # fmt: skip
+    """Among thousands of inputs some at which a direction matters that did not on those given.
+
+    Directions in which the output does not change to first order stay so at any input, unless the
+    rank is larger there. One derivative along a random one of them asks this of all at once.
+    """
+    points = _many(inputs)
+    if min(tangent.shape) > _MOST_COLUMNS or not len(points):
+        return None
+    still, others = _directions(tangent, errors, found)
+    try:
+        change, *usual = (_along(model, params, points, v).abs() for v in (still, *others))
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return None  # a model may refuse inputs that are none of its own, or have no such form
+    size = torch.stack(usual).amax(0)
+    floor = _TOLD * found.cut / float(found.singular_values[found.rank - 1]) if found.rank else 0.0
+    told = (change > floor * size) & (change > 2.0**-30 * size) & size.isfinite()
+    if not told.any():
+        return None
+    return "at least", f"{int(told.sum())} of {len(told):,} further outputs raise the rank"
+
+
+def _many(inputs: Tensor) -> Tensor:
+    """Thousands of normal inputs as far out as those given, and twice as far, and four times."""
+    numbers = inputs[0].numel()
+    samples = min(_FURTHER, _MOST_NUMBERS // max(1, numbers))
+    normal = rng("further inputs").standard_normal((samples, *inputs.shape[1:]))
+    scale = torch.tensor([1.0, 1.0, 2.0, 4.0], device="cpu").double().repeat(samples)[:samples]
+    spread = inputs.square().mean().sqrt().clamp_min(1e-300)
+    return torch.from_numpy(normal) * spread * scale.view(-1, *[1] * (inputs.ndim - 1))
+
+
+def _directions(
+    tangent: Tensor, errors: Tensor, found: NumericalRank
+) -> tuple[Float[Tensor, " param"], list[Float[Tensor, " param"]]]:
+    """A random direction that changes no output to first order, and two of any kind."""
+    length = unit(lengths(tangent, errors))
+    rows = torch.linalg.svd(tangent / length, full_matrices=False).Vh[: found.rank]
+    drawn = torch.from_numpy(rng("further directions").standard_normal((3, tangent.shape[1])))
+    still = drawn[0] - rows.mT @ (rows @ drawn[0])
+    still = still - rows.mT @ (rows @ still)  # once more, for the rounding of the first
+    return still / length, [drawn[1] / length, drawn[2] / length]
+
+
+def _along(
+    model: Model, params: Params, points: Tensor, direction: Float[Tensor, " param"]
+) -> Float[Tensor, " row"]:
+    """The derivatives of the outputs along a direction of the parameters."""
+    parts = direction.split([value.numel() for value in params.values()])
+    moves = {
+        name: part.view_as(value) for (name, value), part in zip(params.items(), parts, strict=True)
+    }
+    of_params = lambda values: outputs_of(model, values, points)  # noqa: E731
+    return torch.func.jvp(of_params, (dict(params),), (moves,))[1].double().flatten()
 
 
 def _others(inputs: Tensor, rank: int) -> Tensor:
