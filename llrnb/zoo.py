@@ -127,8 +127,8 @@ def _no_input(module: nn.Module) -> None:
 
 def _on_and_off(module: nn.Module) -> None:
     """Or a neuron of the second layer may be off, or on, wherever it sees anything."""
-    module[2].weight.abs_()
-    module[2].bias.abs_().neg_()
+    module[2].weight.abs_().add_(0.5)
+    module[2].bias.abs_().add_(1).neg_()
 
 
 def _off(module: nn.Module) -> None:
