@@ -126,9 +126,9 @@ def _no_input(module: nn.Module) -> None:
 
 
 def _on_and_off(module: nn.Module) -> None:
-    """Or a neuron of the second layer may be off, or on, wherever it sees anything."""
-    module[2].weight.abs_().add_(0.5)
-    module[2].bias.abs_().add_(1).neg_()
+    """Every neuron of the second layer is off where all of the first are, and on far from there."""
+    module[2].weight.abs_()
+    module[2].bias.abs_().neg_()
 
 
 def _off(module: nn.Module) -> None:
@@ -159,7 +159,7 @@ ZOO: dict[str, Specimen] = {
         lambda: dense(3, 4, 2, between=nn.ReLU), (3,), 22, "26 less a scale for each of 4 neurons"
     ),
     "deep ReLU": Specimen(
-        lambda: dense(3, 4, 3, 1, between=nn.ReLU), (3,), 28, "35 less a scale for each of 7",
+        lambda: dense(3, 2, 2, 1, between=nn.ReLU), (3,), 13, "17 less a scale for each of 4",
         _on_and_off,
     ),
     "leaky ReLU": Specimen(

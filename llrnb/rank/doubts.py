@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llrnb.models import outputs_of
 from llrnb.networks import Params
-from llrnb.rank.rounding import EPS, rounding
+from llrnb.rank.rounding import EPS, moved_by, rounding
 from llrnb.rank.singular import NumericalRank, Verdict, lengths, matrix_rank, unit
 from llrnb.rank.tangent import Model, tangent_matrix
 from llrnb.streams import rng
@@ -179,13 +179,16 @@ def rarely_told(
     if min(tangent.shape) > _MOST_COLUMNS or not len(points):
         return None
     still, others = _directions(tangent, errors, found)
+    nearby = {name: moved_by(value, EPS, seed) for seed, (name, value) in enumerate(params.items())}
     try:
         change, *usual = (_along(model, params, points, v).abs() for v in (still, *others))
+        noise = (_along(model, nearby, points, still).abs() - change).abs()
     except (TypeError, ValueError, RuntimeError, IndexError):
         return None  # a model may refuse inputs that are none of its own, or have no such form
     size = torch.stack(usual).amax(0)
-    floor = _TOLD * found.cut / float(found.singular_values[found.rank - 1]) if found.rank else 0.0
-    told = (change > floor * size) & (change > 2.0**-30 * size) & size.isfinite()
+    size = torch.maximum(size, size[size.isfinite()].median())
+    floor = found.cut / float(found.singular_values[found.rank - 1]) if found.rank else 0.0
+    told = (change > _TOLD * (floor * size + noise)) & (change > 2.0**-30 * size)
     if not told.any():
         return None
     return "at least", f"{int(told.sum())} of {len(told):,} further outputs raise the rank"
