@@ -39,6 +39,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "lines of series": (),
     "residual": (),
     "mixing": ("seed",),
+    "zoo params": ("seed",),
     "own inputs": ("samples", "seed"),
     "own test inputs": ("samples",),
     "planted inputs": _SAMPLES,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from llrnb import checks
 from llrnb.models import from_module
 from llrnb.rank.numerical import on_generic_inputs
 from llrnb.rank.tangent import tangent_matrix
-from llrnb.streams import torch_seeded
+from llrnb.streams import rng, torch_seeded
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Specimen:
 
     def module(self, seed: int = 0) -> nn.Module:
         """One of them, in float64, in evaluation mode."""
-        with torch_seeded(checks.seed(seed)):
+        stream = rng("zoo params", seed=checks.seed(seed))
+        with torch_seeded(seed), torch.no_grad():
             module = self.build().double().eval()
-            with torch.no_grad():
-                for value in module.parameters():
-                    value.copy_(torch.randn(value.shape, dtype=torch.float64, device="cpu"))
-                self.settle(module)
+            for value in module.parameters():
+                value.copy_(torch.from_numpy(np.asarray(stream.standard_normal(value.shape))))
+            self.settle(module)
         return module
 
 
