@@ -39,7 +39,7 @@ def test_a_rank_beyond_the_floats_is_not_convincing(name):
 )
 def test_the_known_rank_is_proved_from_below_and_400_bits_show_no_more(name):
     specimen = ZOO[name]
-    found = certify_rank(specimen.module(seed=1), input_shape=specimen.input_shape)
+    found = certify_rank(specimen.module(seed=0), input_shape=specimen.input_shape)
     assert found.lower == specimen.rank <= found.upper
     assert found.left < 1e-80
 

@@ -19,6 +19,7 @@ Doubt = tuple[Verdict, str] | None
 _SCALES = [2.0**k for k in (-27, -20, -13, -7, -3, 3, 7, 13, 20, 27, 34, 44)]
 _PER_SCALE = 6
 # Of `rarely_told`: inputs, numbers in all of them, and what a change must be over the floor.
+_FAR = [1.0, 1.0, 1.0, 1.0, 4.0, 16.0, 64.0, 1024.0]
 _FURTHER, _MOST_NUMBERS, _TOLD = 2**14, 2**21, 1e3
 _MOST_COLUMNS = 1500  # of which singular vectors are had in seconds
 
@@ -195,11 +196,11 @@ def rarely_told(
 
 
 def _many(inputs: Tensor) -> Tensor:
-    """Thousands of normal inputs as far out as those given, and twice as far, and four times."""
+    """Thousands of normal inputs, half of them as far out as those given, others up to 1,024."""
     numbers = inputs[0].numel()
     samples = min(_FURTHER, _MOST_NUMBERS // max(1, numbers))
     normal = rng("further inputs").standard_normal((samples, *inputs.shape[1:]))
-    scale = torch.tensor([1.0, 1.0, 2.0, 4.0], device="cpu").double().repeat(samples)[:samples]
+    scale = torch.tensor(_FAR, device="cpu").double().repeat(samples)[:samples]
     spread = inputs.square().mean().sqrt().clamp_min(1e-300)
     return torch.from_numpy(normal) * spread * scale.view(-1, *[1] * (inputs.ndim - 1))
 
