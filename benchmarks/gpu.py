@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import publish
 from llrnb import cnn, fully_connected, provenance, train
-from llrnb.networks import TanhNetwork
+from llrnb.networks import TwoLayerNetwork
 from llrnb.training import cuda
 
 os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
@@ -41,7 +41,7 @@ SETTINGS += [(n, *s, 1024) for n, s in CONVOLUTIONS.items()]
 PER_ENTRY, REST = 2, 26
 
 
-def problem(net: TanhNetwork, samples: int, nets: int):
+def problem(net: TwoLayerNetwork, samples: int, nets: int):
     stream = torch.Generator().manual_seed(0)
     normal = lambda *shape: torch.randn(shape, generator=stream, dtype=torch.float64)  # noqa: E731
     starts = {name: 0.1 * normal(nets, *shape) for name, shape in net.shapes.items()}

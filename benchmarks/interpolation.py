@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from scipy.optimize import least_squares  # noqa: E402
 
 from benchmarks import paired_medians, publish  # noqa: E402
-from llrnb import TanhNetwork, cnn, fully_connected  # noqa: E402
+from llrnb import TwoLayerNetwork, cnn, fully_connected  # noqa: E402
 from llrnb.least_squares import BOUND, ROUNDING, Stop, draw_starts, fit  # noqa: E402
 from llrnb.targets import draw, paper_target  # noqa: E402
 
@@ -43,7 +43,7 @@ EVALUATIONS = 200  # of one start, at most, for both
 class Peer:
     """The residual and the Jacobian of a network as functions of a flat vector, in NumPy."""
 
-    def __init__(self, net: TanhNetwork, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+    def __init__(self, net: TwoLayerNetwork, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
         self.net, self.y = net, outputs.numpy()
         self.seen = inputs.numpy()[:, np.array(net.windows)]  # (sample, window, entry)
         self.cuts = np.cumsum([int(np.prod(shape)) for shape in net.shapes.values()])[:-1]

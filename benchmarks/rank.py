@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks import paired_medians, publish
-from llrnb.networks import TanhNetwork, cnn, fully_connected
+from llrnb.networks import TwoLayerNetwork, cnn, fully_connected
 from llrnb.rank import certify_rank, exact_rank, numerical_rank, tangent_matrix
 
 IMAGE = (28, 28)
@@ -103,11 +103,11 @@ def tangent_costs() -> list[dict]:
     return rows
 
 
-def _call(net: TanhNetwork, params, x):
+def _call(net: TwoLayerNetwork, params, x):
     return net(params, x)
 
 
-def loop_of_gradients(net: TanhNetwork, params, inputs) -> torch.Tensor:
+def loop_of_gradients(net: TwoLayerNetwork, params, inputs) -> torch.Tensor:
     params = {name: value.clone().requires_grad_() for name, value in params.items()}
     tangent = torch.empty(len(inputs), net.parameter_count, dtype=torch.float64)
     for row, x in zip(tangent, inputs, strict=True):

@@ -27,7 +27,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.checks import double_params
 from llrnb.least_squares import ROUNDING, Stop, checked_data, draw_starts, fit, units
-from llrnb.networks import Params, TanhNetwork, predict
+from llrnb.networks import Params, TwoLayerNetwork, predict
 from llrnb.rank import tangent_matrix
 from llrnb.rank.exact import by_neuron
 from llrnb.streams import rng
@@ -101,7 +101,7 @@ class Certificate:
 
 
 def certify(
-    net: TanhNetwork,
+    net: TwoLayerNetwork,
     params: Params,
     inputs: Tensor,
     outputs: Tensor,
@@ -170,7 +170,7 @@ def tolerance_of(precision: float) -> float:
 
 
 def settle(
-    net: TanhNetwork,
+    net: TwoLayerNetwork,
     params: Params,
     inputs: Tensor,
     outputs: Tensor,
@@ -187,7 +187,7 @@ def settle(
 
 
 def misfit(
-    net: TanhNetwork,
+    net: TwoLayerNetwork,
     params: Params,
     inputs: Tensor,
     outputs: Tensor,
@@ -203,7 +203,7 @@ def misfit(
 
 
 def allowance(
-    net: TanhNetwork,
+    net: TwoLayerNetwork,
     params: Params,
     inputs: Tensor,
     certificate: Certificate,
@@ -229,7 +229,7 @@ def allowance(
 class _Task:
     """The equations of a fit, all in units of the data."""
 
-    net: TanhNetwork
+    net: TwoLayerNetwork
     params: Params
     inputs: Tensor
     outputs: Tensor

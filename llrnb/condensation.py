@@ -15,7 +15,7 @@ from llrnb import checks
 from llrnb.activations import activation_of
 from llrnb.checks import double_params
 from llrnb.least_squares import Fits, fit
-from llrnb.networks import Params, TanhNetwork, is_two_layer, kind_of
+from llrnb.networks import Params, TwoLayerNetwork, is_two_layer, kind_of
 from llrnb.stacks import Stack
 
 Kernels = tuple[Float[Tensor, "kernel entry"], Float[Tensor, "kernel output"]]
@@ -25,8 +25,8 @@ _ROUNDING = 1e-14
 
 
 def condense(
-    net: TanhNetwork, params: Params, *, angle: float = 1e-6, length: float = 1e-6
-) -> tuple[TanhNetwork, dict[str, Tensor]]:
+    net: TwoLayerNetwork, params: Params, *, angle: float = 1e-6, length: float = 1e-6
+) -> tuple[TwoLayerNetwork, dict[str, Tensor]]:
     """Merge kernels that are equal up to sign and tolerance, and leave out those that are zero.
 
     Of kernels v_i = (w_i, b_i), equal up to the signs s_i, one remains, at their mean:
@@ -62,7 +62,7 @@ def condense(
     angle = checks.real(angle, "angle", least=0, finite=False)
     length = checks.real(length, "length", least=0, finite=False)
     params = double_params(params)
-    checks.instance(net, TanhNetwork, "net").check(params)
+    checks.instance(net, TwoLayerNetwork, "net").check(params)
     if not (is_two_layer(net) and activation_of(net.activation).odd):
         raise TypeError(
             "condensing needs a two-layer network of odd neurons, such as tanh, of which those of "
@@ -89,7 +89,7 @@ def condense(
 
 
 def polish(
-    net: TanhNetwork, params: Params, inputs: Tensor, outputs: Tensor, *, bound: float = inf
+    net: TwoLayerNetwork, params: Params, inputs: Tensor, outputs: Tensor, *, bound: float = inf
 ) -> Fits:
     """Fit the samples by second-order steps from these parameters; see `llrnb.least_squares.fit`.
 

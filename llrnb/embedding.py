@@ -18,7 +18,7 @@ from llrnb import checks
 from llrnb.activations import activation_of
 from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
-from llrnb.networks import Params, TanhNetwork
+from llrnb.networks import Params, TwoLayerNetwork
 from llrnb.rank import matrix_rank, tangent_matrix
 from llrnb.rank.tangent import Model
 from llrnb.streams import rng
@@ -27,7 +27,7 @@ from llrnb.streams import rng
 _ROUNDING = 1e-10
 _MOST_KERNELS = 10**5  # of a widened network: each is a copy of all before it
 
-T = TypeVar("T", DeepNetwork, TanhNetwork)
+T = TypeVar("T", DeepNetwork, TwoLayerNetwork)
 
 Copies = Sequence[Sequence[int | None]]
 
@@ -135,8 +135,8 @@ def compatible(
 
 
 def split_kernel(
-    net: TanhNetwork, params: Params, kernel: int, share: float = 0.5
-) -> tuple[TanhNetwork, dict[str, Tensor]]:
+    net: TwoLayerNetwork, params: Params, kernel: int, share: float = 0.5
+) -> tuple[TwoLayerNetwork, dict[str, Tensor]]:
     """Split one kernel in two, at all windows: (w, b, a) to (w, b, share a), (w, b, (1 - share) a).
 
     For convolutions with and without sharing; with one window it splits a neuron. In floats only
@@ -145,7 +145,7 @@ def split_kernel(
     Raises:
         ValueError: no such kernel.
     """
-    net, params = _narrow(net, params, TanhNetwork)
+    net, params = _narrow(net, params, TwoLayerNetwork)
     kernel, share = checks.count(kernel, "kernel", least=0), checks.real(share, "share")
     if kernel >= net.kernels:
         raise ValueError(f"the network has kernels 0..{net.kernels - 1}, got {kernel}")
@@ -158,7 +158,9 @@ def split_kernel(
     return replace(net, kernels=net.kernels + 1), wide
 
 
-def widen(net: TanhNetwork, params: Params, kernels: int) -> tuple[TanhNetwork, dict[str, Tensor]]:
+def widen(
+    net: TwoLayerNetwork, params: Params, kernels: int
+) -> tuple[TwoLayerNetwork, dict[str, Tensor]]:
     """Split kernels in halves, the ones with the largest shares first, until there are so many.
 
     A critical mapping, and exact in floats: every share is a power of 1/2.
@@ -171,7 +173,7 @@ def widen(net: TanhNetwork, params: Params, kernels: int) -> tuple[TanhNetwork, 
     >>> widen(fully_connected(1, 1, bias=False), params, kernels=3)[1]["a"].flatten().tolist()
     [0.25, 0.5, 0.25]
     """
-    net, params = _narrow(net, params, TanhNetwork)
+    net, params = _narrow(net, params, TwoLayerNetwork)
     kernels = checks.count(kernels, "kernels", least=net.kernels, most=_MOST_KERNELS)
     wide = net
     whole = net.kernels  # at the beginning of the round in which all are split once

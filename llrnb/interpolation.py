@@ -22,7 +22,7 @@ from llrnb.certificate import (
 )
 from llrnb.embedding import widen
 from llrnb.least_squares import Fits, Stop, checked_data, fit, stream, units
-from llrnb.networks import Params, TanhNetwork, predict
+from llrnb.networks import Params, TwoLayerNetwork, predict
 from llrnb.rank import exact_rank
 from llrnb.stacks import Stack
 
@@ -51,7 +51,7 @@ class Interpolation:
     """
 
     params: Params
-    narrow: TanhNetwork
+    narrow: TwoLayerNetwork
     narrow_params: Params
     kernels: int
     rank: int
@@ -63,7 +63,7 @@ class Interpolation:
 
 
 def narrowest_interpolator(
-    net: TanhNetwork,
+    net: TwoLayerNetwork,
     inputs: Tensor,
     outputs: Tensor,
     *,
@@ -138,7 +138,9 @@ def narrowest_interpolator(
     )
 
 
-def _constant(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> tuple[TanhNetwork, Params]:
+def _constant(
+    net: TwoLayerNetwork, inputs: Tensor, outputs: Tensor
+) -> tuple[TwoLayerNetwork, Params]:
     """One kernel of zeros, and the mean as the output bias if there is one."""
     narrow = replace(net, kernels=1)
     params = narrow.init(std=0.0)
@@ -157,7 +159,7 @@ class _Climb:
     budget: int
     starts: int
     seed: int
-    narrow: TanhNetwork
+    narrow: TwoLayerNetwork
     params: Params
     used: int = 0
     spent: int = 0
@@ -169,11 +171,11 @@ class _Climb:
         )
         self.reached = self.fits(self.narrow, self.params)
 
-    def fits(self, narrow: TanhNetwork, params: Params) -> bool:
+    def fits(self, narrow: TwoLayerNetwork, params: Params) -> bool:
         """Whether every sample is met to its rounding."""
         return misfit(narrow, params, self.inputs, self.outputs, precision=self.precision) <= 1
 
-    def try_width(self, narrow: TanhNetwork) -> bool:
+    def try_width(self, narrow: TwoLayerNetwork) -> bool:
         """Whether one of the starts that are due, and that the budget allows, fits the samples."""
         due = self.starts
         source = stream(narrow, self.inputs, self.outputs, min(_ROUND, due), self.seed)
@@ -188,7 +190,7 @@ class _Climb:
         self.exhausted |= due > 0
         return False
 
-    def reach(self, narrow: TanhNetwork, starts: Stack, limit: int) -> bool:
+    def reach(self, narrow: TwoLayerNetwork, starts: Stack, limit: int) -> bool:
         """Whether one of these starts fits; one that is near, but not to delta, is passed over."""
         while starts.nets:
             fits = fit(
@@ -210,7 +212,7 @@ class _Climb:
             starts = starts[tried:]
         return False
 
-    def _keep_best(self, narrow: TanhNetwork, fits: Fits) -> None:
+    def _keep_best(self, narrow: TwoLayerNetwork, fits: Fits) -> None:
         bounded = torch.tensor([stop is not Stop.UNBOUNDED for stop in fits.status], device="cpu")
         loss = torch.where(bounded, fits.loss, torch.inf)
         best = int(loss.argmin())

@@ -17,7 +17,7 @@ from llrnb.certificate import certify, misfit, settle
 from llrnb.condensation import condense, polish
 from llrnb.interpolation import narrowest_interpolator
 from llrnb.least_squares import BOUND, draw_starts, fit
-from llrnb.networks import Params, TanhNetwork, predict, tanh_network
+from llrnb.networks import Params, TwoLayerNetwork, predict, tanh_network
 from llrnb.stacks import Stack
 from llrnb.training import train
 
@@ -42,7 +42,7 @@ class Attempt:
         evaluations: of a network and its derivatives on all samples, all settings together.
     """
 
-    net: TanhNetwork
+    net: TwoLayerNetwork
     params: Params
     loss: float
     status: str
@@ -51,7 +51,12 @@ class Attempt:
 
 
 def climb(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, budget: int = 10**7
+    net: TwoLayerNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    seeds: Sequence[int],
+    *,
+    budget: int = 10**7,
 ) -> list[Attempt]:
     """The narrowest interpolator, width after width; see `narrowest_interpolator`."""
     inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
@@ -67,7 +72,12 @@ def climb(
 
 
 def least_squares_fit(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, starts: int = 1000
+    net: TwoLayerNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    seeds: Sequence[int],
+    *,
+    starts: int = 1000,
 ) -> list[Attempt]:
     """The first exact one, or the best, of many second-order fits of `net` itself.
 
@@ -88,7 +98,12 @@ def least_squares_fit(
 
 
 def gradient_descent(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 50_000
+    net: TwoLayerNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    seeds: Sequence[int],
+    *,
+    steps: int = 50_000,
 ) -> list[Attempt]:
     """The paper's: small initial weights, full-batch steps of a fixed size."""
     inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
@@ -112,7 +127,12 @@ def gradient_descent(
 
 
 def adam(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
+    net: TwoLayerNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    seeds: Sequence[int],
+    *,
+    steps: int = 20_000,
 ) -> list[Attempt]:
     """Adam, from small initial weights."""
     inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
@@ -121,7 +141,12 @@ def adam(
 
 
 def weight_decay(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
+    net: TwoLayerNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    seeds: Sequence[int],
+    *,
+    steps: int = 20_000,
 ) -> list[Attempt]:
     """Adam on the loss plus strength |theta|^2, from ordinary weights, then without the penalty."""
     inputs, outputs, seeds = _checked(net, inputs, outputs, seeds)
@@ -132,7 +157,12 @@ def weight_decay(
 
 
 def dropout(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 20_000
+    net: TwoLayerNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    seeds: Sequence[int],
+    *,
+    steps: int = 20_000,
 ) -> list[Attempt]:
     """Adam on the mean loss of dropout in the output layer, then without it.
 
@@ -148,7 +178,12 @@ def dropout(
 
 
 def condense_and_polish(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int], *, steps: int = 10_000
+    net: TwoLayerNetwork,
+    inputs: Tensor,
+    outputs: Tensor,
+    seeds: Sequence[int],
+    *,
+    steps: int = 10_000,
 ) -> list[Attempt]:
     """A short descent from small weights; its condensed kernels are merged and fitted anew.
 
@@ -197,7 +232,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def _checked(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int]
+    net: TwoLayerNetwork, inputs: Tensor, outputs: Tensor, seeds: Sequence[int]
 ) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """Data of as many sets as there are seeds."""
     tanh_network(net)
@@ -213,13 +248,13 @@ def _checked(
     return inputs, outputs, seeds
 
 
-def _squares(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:
+def _squares(net: TwoLayerNetwork, params: Params, hidden: Tensor) -> Tensor:
     """|theta|^2 of every network."""
     squares = (value.flatten(1).square().sum(dim=1) for value in params.values())
     return sum(squares, hidden.new_zeros(()))
 
 
-def _dropped(net: TanhNetwork, params: Params, hidden: Tensor) -> Tensor:
+def _dropped(net: TwoLayerNetwork, params: Params, hidden: Tensor) -> Tensor:
     """The sum of the neurons' mean squared outputs, of every network."""
     return (params["a"][:, None] * hidden).square().mean(dim=1).flatten(1).sum(dim=1)
 
@@ -259,7 +294,7 @@ def _penalised(
     return attempts
 
 
-def _hidden(net: TanhNetwork, params: Params, x: Tensor) -> Tensor:
+def _hidden(net: TwoLayerNetwork, params: Params, x: Tensor) -> Tensor:
     """(net, sample, kernel, window): the hidden neurons' outputs."""
     subscripts = "zke,zspe->zskp" if net.shared else "zkpe,zspe->zskp"
     inner = torch.einsum(subscripts, params["w"], x)

@@ -19,7 +19,7 @@ from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.laws import NORMAL, Law, Rows
 from llrnb.models import Model, as_model, outputs_of
-from llrnb.networks import Params, TanhNetwork, cnn
+from llrnb.networks import Params, TwoLayerNetwork, cnn
 from llrnb.streams import ROLES, rng
 
 
@@ -135,8 +135,8 @@ def generic_target(
     if isinstance(net, torch.nn.Module):
         net, _ = as_model(net, None, input_shape)
     checks.instance(net, Model, "net")
-    if isinstance(net, TanhNetwork | DeepNetwork):
-        role = "target params" if isinstance(net, TanhNetwork) else "deep target params"
+    if isinstance(net, TwoLayerNetwork | DeepNetwork):
+        role = "target params" if isinstance(net, TwoLayerNetwork) else "deep target params"
         return Target(net, net.draw_params(net.stream(role, seed)))
     stream = rng("model target params", shapes=tuple(net.shapes.values()), seed=seed)
     drawn = {name: stream.standard_normal(shape) for name, shape in net.shapes.items()}

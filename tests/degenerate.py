@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from llrnb.networks import TanhNetwork, cnn, fully_connected
+from llrnb.networks import TwoLayerNetwork, cnn, fully_connected
 
 # The type checks around the package's functions look at random elements of a container.
 QUIET = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
@@ -31,7 +31,7 @@ def networks(draw, kind):
 
 
 @st.composite
-def degenerate(draw, kind) -> tuple[TanhNetwork, dict]:
+def degenerate(draw, kind) -> tuple[TwoLayerNetwork, dict]:
     """A network whose kernels are small integers, or copies, opposites and shifts of others."""
     net = draw(networks(kind))
     params = {}

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "networks": {"activations", "streams"},
     "deep": {"activations", "networks", "streams"},
     "models": {"networks", "streams"},
+    "zoo": {"models", "rank", "streams"},
     "laws": set(),
     "targets": {"networks", "deep", "models", "laws", "streams"},
     "rank": {"activations", "networks", "models", "deep", "rank", "streams"},
@@ -70,6 +71,7 @@ MAY_USE = {
     "llvmlite": {"training"},
     "pyarrow": {"store"},
     "cvxpy": {"relu"},
+    "flint": {"rank"},
     "papermill": {"sweep"},
     "distributed": {"sweep"},
 }

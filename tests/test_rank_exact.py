@@ -8,7 +8,7 @@ from degenerate import KINDS, QUIET, degenerate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llrnb.networks import TanhNetwork, cnn, fully_connected
+from llrnb.networks import TwoLayerNetwork, cnn, fully_connected
 from llrnb.rank import exact_rank, matrix_rank, structure, tangent_matrix
 
 pytestmark = QUIET
@@ -129,7 +129,7 @@ def test_scaling_outputs_by_a_power_of_two_changes_nothing():
 
 
 def test_windows_may_see_their_inputs_in_any_order():
-    net = TanhNetwork(2, ((0, 1), (1, 0)), 1, bias=False)
+    net = TwoLayerNetwork(2, ((0, 1), (1, 0)), 1, bias=False)
     palindrome = {"w": doubles([1, 1]), "a": doubles([1, 2])}  # both windows are one neuron
     assert (
         exact_rank(net, palindrome)

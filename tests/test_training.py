@@ -8,7 +8,7 @@ from numba import njit
 from test_networks import NETWORKS
 
 from llrnb import Status, cnn, train
-from llrnb.networks import TanhNetwork
+from llrnb.networks import TwoLayerNetwork
 from llrnb.targets import draw, generic_target, paper_target
 from llrnb.training.lanes import load, store, tanh
 
@@ -131,8 +131,8 @@ def test_a_loss_that_rounds_to_the_tolerance_has_converged_in_single_precision()
     assert np.float32(root) ** 2 == rounded and float(rounded) > 0.1
     x, y = torch.ones(1, 1, dtype=torch.float64), torch.tensor([root], dtype=torch.float64)
     run = train(
-        TanhNetwork(1, ((0,),), 1), x, y, learning_rates=[1e-3], std=0.0, steps=5, tolerance=0.1,
-        precision="float32",
+        TwoLayerNetwork(1, ((0,),), 1), x, y, learning_rates=[1e-3], std=0.0, steps=5,
+        tolerance=0.1, precision="float32",
     )  # fmt: skip
     assert run.status == (Status.CONVERGED,) and run.steps[0] == 0
 

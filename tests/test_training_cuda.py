@@ -14,7 +14,7 @@ import torch
 
 from llrnb import cnn, fully_connected, train
 from llrnb.activations import ACTIVATIONS
-from llrnb.networks import TanhNetwork
+from llrnb.networks import TwoLayerNetwork
 from llrnb.training import LOSSES, Adam, GradientDescent, Training, batched, cpu, cuda
 from llrnb.training.losses import squared
 from llrnb.training.task import Task
@@ -22,7 +22,9 @@ from tests.emulated_gpu import kernel_in, library
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
-SPLIT = TanhNetwork(4, ((0, 1), (3, 0), (2, 3)), 5)  # windows that are not one window moved along
+SPLIT = TwoLayerNetwork(
+    4, ((0, 1), (3, 0), (2, 3)), 5
+)  # windows that are not one window moved along
 NETWORKS = {
     "one neuron": fully_connected(2, 1),
     "three": fully_connected(5, 3),

@@ -139,7 +139,7 @@ def test_float32_is_float64_with_fewer_digits():
             {"engine": "cuda", "optimizer": AdamW(), "device": "cuda"},
             "cuda engine needs GradientDescent or Adam, got AdamW",
         ),
-        ({"engine": "closed form"}, "closed form engine needs a model that .* a TanhNetwork"),
+        ({"engine": "closed form"}, "closed form engine needs a model that .* a TwoLayerNetwork"),
         ({"engine": "torch", "loss": "sum of squares"}, "the squared loss, got sum of squares"),
         ({"engine": "cpu", "batch_size": 4}, "cpu engine needs batch_size None, got 4"),
         (

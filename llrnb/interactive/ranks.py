@@ -8,7 +8,7 @@ import torch
 
 from llrnb.interactive.explorer import Choice, Explorer, Position, State
 from llrnb.interactive.marks import INK, axis, dots, line, panel, power, table
-from llrnb.networks import TanhNetwork, cnn
+from llrnb.networks import TwoLayerNetwork, cnn
 from llrnb.rank import numerical_rank, structure
 
 _FLOOR = 1e-17  # where values are drawn that may be rounding
@@ -68,7 +68,7 @@ def ranks() -> Explorer:
     return Explorer("The rank of a small network and what it is made of", controls, states)
 
 
-def network(kernels: int, windows: int, kind: str, case: str) -> tuple[TanhNetwork, dict]:
+def network(kernels: int, windows: int, kind: str, case: str) -> tuple[TwoLayerNetwork, dict]:
     """A network of kernels with two entries, without biases, and its parameters, all integers.
 
     Without sharing the windows have kernels of their own, with equal weights: the same function.
@@ -83,7 +83,7 @@ def network(kernels: int, windows: int, kind: str, case: str) -> tuple[TanhNetwo
     return net, params
 
 
-def _state(net: TanhNetwork, params: dict, case: str) -> State:
+def _state(net: TwoLayerNetwork, params: dict, case: str) -> State:
     exact, found = structure(net, params), numerical_rank(net, params)
     values = found.singular_values.numpy()
     place = np.arange(1, len(values) + 1)

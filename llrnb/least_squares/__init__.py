@@ -19,7 +19,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.checks import double, double_params
 from llrnb.least_squares import compiled
-from llrnb.networks import Params, TanhNetwork, tanh_network
+from llrnb.networks import Params, TwoLayerNetwork, tanh_network
 from llrnb.stacks import Stack
 
 __all__ = ["BOUND", "ROUNDING", "Fits", "Stop", "Units", "draw_starts", "fit", "sizes", "units"]
@@ -116,7 +116,7 @@ def _size(values: Tensor) -> float:
 
 
 def fit(
-    net: TanhNetwork,
+    net: TwoLayerNetwork,
     inputs: Tensor,
     outputs: Tensor,
     starts: Params,
@@ -182,7 +182,7 @@ def fit(
 
 
 def draw_starts(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, count: int, seed: int = 0
+    net: TwoLayerNetwork, inputs: Tensor, outputs: Tensor, count: int, seed: int = 0
 ) -> Stack:
     """Random starts from N(0, 0.3^2), on the scales of the data: the first of `stream`.
 
@@ -192,7 +192,7 @@ def draw_starts(
 
 
 def stream(
-    net: TanhNetwork, inputs: Tensor, outputs: Tensor, count: int, seed: int = 0
+    net: TwoLayerNetwork, inputs: Tensor, outputs: Tensor, count: int, seed: int = 0
 ) -> Iterator[Stack]:
     """Starts without end, so many at a time, from a stream keyed by the architecture and the seed.
 
@@ -209,7 +209,7 @@ def stream(
         yield Stack({name: value * scale[name] for name, value in drawn.items()})
 
 
-def sizes(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> dict[str, float]:
+def sizes(net: TwoLayerNetwork, inputs: Tensor, outputs: Tensor) -> dict[str, float]:
     """The scale of each parameter array: 1 over that of the inputs, 1, and that of the outputs."""
     inputs, outputs = checked_data(net, inputs, outputs)
     x, y = _size(inputs), _size(outputs)
@@ -217,7 +217,7 @@ def sizes(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> dict[str, float]
     return {name: scales[name] for name in net.shapes}
 
 
-def checked_data(net: TanhNetwork, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+def checked_data(net: TwoLayerNetwork, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
     """The data in float64 on the CPU.
 
     Raises:
@@ -279,7 +279,7 @@ def _search(net, inputs, outputs, starts, bounds, goal, evaluations, until_first
     )
 
 
-def _pack(net: TanhNetwork, params: Params) -> Float[np.ndarray, "start param"]:
+def _pack(net: TwoLayerNetwork, params: Params) -> Float[np.ndarray, "start param"]:
     """Params as rows in the compiled layout, in which a bias is one more input weight."""
     count = len(params["w"])
     w = params["w"]
@@ -289,7 +289,7 @@ def _pack(net: TanhNetwork, params: Params) -> Float[np.ndarray, "start param"]:
     return torch.cat([part.reshape(count, -1) for part in parts], dim=1).contiguous().numpy()
 
 
-def _unpack(net: TanhNetwork, rows: Float[np.ndarray, "start param"]) -> Stack:
+def _unpack(net: TwoLayerNetwork, rows: Float[np.ndarray, "start param"]) -> Stack:
     """The inverse of `_pack`."""
     count, values = len(rows), torch.from_numpy(rows)
     inward = values[:, : net.parameter_count - net.neurons - net.output_bias]

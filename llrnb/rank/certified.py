@@ -8,9 +8,9 @@ trusted: `_exp` below computes it from such operations, with a bound for all of 
 exact structure gives the upper bound; where the two meet, the rank is proved.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import factorial
+from math import factorial, nan
 
 import numpy as np
 import torch
@@ -19,9 +19,13 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double_params
-from llrnb.networks import Params, TanhNetwork, tanh_network
+from llrnb.models import as_model
+from llrnb.networks import Params, TwoLayerNetwork, is_tanh_network, tanh_network
+from llrnb.rank import balls
 from llrnb.rank.exact import by_neuron, exact_rank
+from llrnb.rank.numerical import on_generic_inputs, shape_of_input
 from llrnb.rank.singular import matrix_rank
+from llrnb.rank.tangent import tangent_matrix
 from llrnb.streams import rng
 
 _UNIT = 2.0**-53  # the relative error of one rounding
@@ -29,6 +33,8 @@ _UNIT = 2.0**-53  # the relative error of one rounding
 _ROUND_UP = 1 + 2.0**-20
 _UNDERFLOW = 1e-300  # more than the absolute errors of 10^20 operations that underflow
 _MOST_ENTRIES = 10**8  # of a tangent matrix: below 1 GB
+_MOST_PARAMETERS = 600  # of a model in balls: some ten minutes
+_SPARE = 8  # rows more than parameters
 
 Matrix = Float[np.ndarray, "row column"]
 Array = Float[np.ndarray, "..."]
@@ -41,17 +47,24 @@ class Certificate:
 
     Attributes:
         lower: size of a part of the tangent matrix that was proved nonsingular; 0 if none was.
-        upper: the exact rank of the structure.
-        bound: proved bound of ||I - R A|| for that part, below 1; inf if there is none.
-        inputs: its rows: the inputs, exactly as stored.
+        upper: of a two-layer tanh network the exact rank of its structure; of any other model the
+            number of its parameters.
+        bound: of a tanh network a proved bound of ||I - R A|| for that part, below 1; inf if there
+            is none. Of any other model 0, as no pivot of an elimination may be zero.
+        inputs: its rows: the inputs, exactly as stored. An input of a model of several outputs has
+            several rows, and may stand here several times.
         columns: its columns, as numbered in `tangent_matrix`.
+        left: of any other model, a bound for every entry of the tangent matrix that the elimination
+            leaves: where it is tiny, these inputs show no more rank in 400 bits, which is evidence
+            and no proof. NaN for a tanh network.
     """
 
     lower: int
     upper: int
     bound: float
-    inputs: Float[Tensor, "lower input"]
+    inputs: Float[Tensor, "lower ..."]
     columns: Int[Tensor, " lower"]
+    left: float = nan
 
     @property
     def proved(self) -> bool:
@@ -59,21 +72,42 @@ class Certificate:
         return self.lower == self.upper
 
 
-def certify_rank(net: TanhNetwork, params: Params) -> Certificate:
-    """Bounds of the model rank with proof; where floats cannot tell, the bounds stay apart.
+def certify_rank(
+    model: Callable | torch.nn.Module,
+    params: Params | None = None,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+) -> Certificate:
+    """Bounds of the model rank with proof; where numbers cannot tell, the bounds stay apart.
 
-    Cost: a few products of two matrices of the size of the rank. A tangent matrix with more than
-    10^8 entries at as many inputs is not attempted.
+    Two-layer tanh networks have a way of their own, in floating-point numbers: its cost is a few
+    products of two matrices of the size of the rank, and a tangent matrix with more than 10^8
+    entries at as many inputs is not attempted. Any other model is traced and computed in balls of
+    400 bits (`llrnb.rank.balls`), which needs python-flint (`pip install 'llrnb[proof]'`) and some
+    seconds for 100 parameters, minutes for 300.
+
+    Args:
+        model: as in `numerical_rank`.
+        params: its parameters; None for those that a module has.
+        input_shape: of one input; a model may know it.
 
     Raises:
-        As `exact_rank`.
+        As `numerical_rank`; ValueError for an operation whose error is not known, steps that depend
+        on the data, or more than 600 parameters; ImportError without python-flint.
 
     >>> from llrnb.networks import cnn
     >>> net = cnn(5, 3, kernels=2)
     >>> certificate = certify_rank(net, net.init(std=1.0))
     >>> certificate.lower, certificate.upper, certificate.proved
     (14, 14, True)
+    >>> layers = torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1)
+    >>> certificate = certify_rank(torch.nn.Sequential(*layers), input_shape=(2,))
+    >>> certificate.lower, certificate.upper, certificate.left < 1e-100  # a scale for each neuron
+    (7, 9, True)
     """
+    if not is_tanh_network(model):
+        return _by_balls(model, params, input_shape)
+    net = model
     upper = exact_rank(net, params)
     samples = upper + upper // 8 + 16
     if samples * net.parameter_count > _MOST_ENTRIES:
@@ -93,6 +127,36 @@ def certify_rank(net: TanhNetwork, params: Params) -> Certificate:
     return _unproved(net, upper)
 
 
+def _by_balls(
+    model: Callable | torch.nn.Module, params: Params | None, input_shape: tuple[int, ...] | None
+) -> Certificate:
+    """The certificate of any model: generic inputs, their derivatives in balls, an elimination."""
+    shape = shape_of_input(model, input_shape)
+    model, params = as_model(model, params, shape)
+    params = double_params(params)
+    upper = sum(value.numel() for value in params.values())
+    if upper > _MOST_PARAMETERS:
+        raise ValueError(f"a proof needs at most {_MOST_PARAMETERS} parameters, got {upper:,}")
+    _, inputs = on_generic_inputs(model, params, shape)
+    derivatives, of_row = balls.enclosed_derivatives(
+        model, params, inputs, _telling(model, params, inputs, upper + _SPARE)
+    )
+    rows, columns, left = balls.pivots(derivatives)
+    columns = torch.tensor(columns, dtype=torch.int64, device="cpu")
+    return Certificate(len(rows), upper, 0.0, inputs[[of_row[row] for row in rows]], columns, left)
+
+
+def _telling(model: Callable, params: Params, inputs: Tensor, rows: int) -> dict[int, list[int]]:
+    """The rows of the tangent matrix that pivoting takes first, as inputs and their outputs."""
+    tangent = tangent_matrix(model, params, inputs)
+    scaled = tangent / tangent.abs().amax(0).clamp_min(1e-300)
+    found: dict[int, list[int]] = {}
+    for row in _pivot_rows(scaled)[:rows]:
+        sample, output = divmod(int(row), len(tangent) // len(inputs))
+        found.setdefault(sample, []).append(output)
+    return found
+
+
 def _candidates(matrix: Matrix) -> Iterator[int]:
     """Sizes to attempt: the full one first, then those of ever clearer singular values."""
     yield len(matrix)
@@ -101,7 +165,7 @@ def _candidates(matrix: Matrix) -> Iterator[int]:
         yield int((values > cut * values[:1]).sum())
 
 
-def _unproved(net: TanhNetwork, upper: int) -> Certificate:
+def _unproved(net: TwoLayerNetwork, upper: int) -> Certificate:
     nothing = torch.zeros(0, dtype=torch.int64, device="cpu")
     return Certificate(
         0,
@@ -165,7 +229,7 @@ def nonsingularity_bound(matrix: Matrix, error: Matrix | float = 0.0) -> float:
 
 
 def enclosed_tangent(
-    net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
+    net: TwoLayerNetwork, params: Params, inputs: Float[Tensor, "sample input"]
 ) -> tuple[Matrix, Matrix]:
     """The tangent matrix, and a proved bound for the error of every entry.
 

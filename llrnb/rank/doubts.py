@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llrnb.models import outputs_of
 from llrnb.networks import Params
-from llrnb.rank.rounding import EPS, rounding
+from llrnb.rank.rounding import EPS, moved_by, rounding
 from llrnb.rank.singular import NumericalRank, Verdict, lengths, matrix_rank, unit
 from llrnb.rank.tangent import Model, tangent_matrix
 from llrnb.streams import rng
@@ -18,6 +18,10 @@ from llrnb.streams import rng
 Doubt = tuple[Verdict, str] | None
 _SCALES = [2.0**k for k in (-27, -20, -13, -7, -3, 3, 7, 13, 20, 27, 34, 44)]
 _PER_SCALE = 6
+# Of `rarely_told`: inputs, numbers in all of them, and what a change must be over the floor.
+_FAR = [1.0, 1.0, 1.0, 1.0, 4.0, 16.0, 64.0, 1024.0]
+_FURTHER, _MOST_NUMBERS, _TOLD = 2**14, 2**21, 1e3
+_MOST_COLUMNS = 1500  # of which singular vectors are had in seconds
 
 
 def coarse(tangent: Tensor, errors: Tensor) -> Doubt:
@@ -102,6 +106,7 @@ def unseen(
         switched_off(model, params, inputs, tangent)
         or rarely_on(tangent)
         or fresh(model, params, inputs, tangent, errors, found)
+        or rarely_told(model, params, inputs, tangent, errors, found)
     )
 
 
@@ -160,6 +165,68 @@ def fresh(
     if joint.rank > found.rank:
         return "undecided", f"fresh inputs seem to raise the rank to {joint.rank}"
     return None
+
+
+def rarely_told(
+    model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
+    found: NumericalRank,
+) -> Doubt:  # fmt: skip
+    """Among thousands of inputs some at which a direction matters that did not on those given.
+
+    Directions in which the output does not change to first order stay so at any input, unless the
+    rank is larger there. One derivative along a random one of them asks this of all at once.
+    """
+    points = _many(inputs)
+    if min(tangent.shape) > _MOST_COLUMNS or not len(points):
+        return None
+    still, others = _directions(tangent, errors, found)
+    nearby = {name: moved_by(value, EPS, seed) for seed, (name, value) in enumerate(params.items())}
+    try:
+        change, *usual = (_along(model, params, points, v).abs() for v in (still, *others))
+        noise = (_along(model, nearby, points, still).abs() - change).abs()
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return None  # a model may refuse inputs that are none of its own, or have no such form
+    size = torch.stack(usual).amax(0)
+    size = torch.maximum(size, size[size.isfinite()].median())
+    floor = found.cut / float(found.singular_values[found.rank - 1]) if found.rank else 0.0
+    told = (change > _TOLD * (floor * size + noise)) & (change > 2.0**-30 * size)
+    if not told.any():
+        return None
+    return "at least", f"{int(told.sum())} of {len(told):,} further outputs raise the rank"
+
+
+def _many(inputs: Tensor) -> Tensor:
+    """Thousands of normal inputs, half of them as far out as those given, others up to 1,024."""
+    numbers = inputs[0].numel()
+    samples = min(_FURTHER, _MOST_NUMBERS // max(1, numbers))
+    normal = rng("further inputs").standard_normal((samples, *inputs.shape[1:]))
+    scale = torch.tensor(_FAR, device="cpu").double().repeat(samples)[:samples]
+    spread = inputs.square().mean().sqrt().clamp_min(1e-300)
+    return torch.from_numpy(normal) * spread * scale.view(-1, *[1] * (inputs.ndim - 1))
+
+
+def _directions(
+    tangent: Tensor, errors: Tensor, found: NumericalRank
+) -> tuple[Float[Tensor, " param"], list[Float[Tensor, " param"]]]:
+    """A random direction that changes no output to first order, and two of any kind."""
+    length = unit(lengths(tangent, errors))
+    rows = torch.linalg.svd(tangent / length, full_matrices=False).Vh[: found.rank]
+    drawn = torch.from_numpy(rng("further directions").standard_normal((3, tangent.shape[1])))
+    still = drawn[0] - rows.mT @ (rows @ drawn[0])
+    still = still - rows.mT @ (rows @ still)  # once more, for the rounding of the first
+    return still / length, [drawn[1] / length, drawn[2] / length]
+
+
+def _along(
+    model: Model, params: Params, points: Tensor, direction: Float[Tensor, " param"]
+) -> Float[Tensor, " row"]:
+    """The derivatives of the outputs along a direction of the parameters."""
+    parts = direction.split([value.numel() for value in params.values()])
+    moves = {
+        name: part.view_as(value) for (name, value), part in zip(params.items(), parts, strict=True)
+    }
+    of_params = lambda values: outputs_of(model, values, points)  # noqa: E731
+    return torch.func.jvp(of_params, (dict(params),), (moves,))[1].double().flatten()
 
 
 def _others(inputs: Tensor, rank: int) -> Tensor:

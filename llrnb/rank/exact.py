@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 
 from llrnb.activations import activation_of
 from llrnb.checks import double_params
-from llrnb.networks import Params, TanhNetwork, is_tanh_network, is_two_layer, kind_of
+from llrnb.networks import Params, TwoLayerNetwork, is_tanh_network, is_two_layer, kind_of
 from llrnb.rank.modular import sparse_rank
 
 Terms = Int[np.ndarray, " term"]
@@ -68,7 +68,7 @@ class Structure:
         return dense
 
 
-def exact_rank(net: TanhNetwork, params: Params) -> int:
+def exact_rank(net: TwoLayerNetwork, params: Params) -> int:
     """The model rank (Def. 5) of a two-layer tanh network at any parameters, however degenerate.
 
     It is the rank of the stored network. Parameters in a narrower float type are widened to
@@ -92,7 +92,7 @@ def exact_rank(net: TanhNetwork, params: Params) -> int:
     return structure(net, params).rank
 
 
-def structure(net: TanhNetwork, params: Params) -> Structure:
+def structure(net: TwoLayerNetwork, params: Params) -> Structure:
     """The classes of neurons and the matrix C that the exact rank is made of.
 
     Raises:
@@ -130,7 +130,7 @@ def structure(net: TanhNetwork, params: Params) -> Structure:
     return Structure(classes, (height, width), rows, columns, terms)
 
 
-def by_neuron(net: TanhNetwork, values: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+def by_neuron(net: TwoLayerNetwork, values: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     """Input weights (kernel, window, entry), biases and output weights (kernel, window)."""
     w, a = values["w"], values["a"]
     b = values.get("b", np.zeros(a.shape[:1] if net.shared else a.shape))
@@ -139,7 +139,9 @@ def by_neuron(net: TanhNetwork, values: dict[str, np.ndarray]) -> tuple[np.ndarr
     return np.broadcast_to(w, (*a.shape, net.entries)), np.broadcast_to(b, a.shape), a
 
 
-def _classes(net: TanhNetwork, w: np.ndarray, b: np.ndarray) -> Int[np.ndarray, "kernel window"]:
+def _classes(
+    net: TwoLayerNetwork, w: np.ndarray, b: np.ndarray
+) -> Int[np.ndarray, "kernel window"]:
     """Number the neurons by their padded weights up to sign: equal numbers, equal functions."""
     # A padded vector is its nonzero weights in the order of their inputs; zeros go to the end.
     place = np.where(w == 0, net.input_dim, np.array(net.windows))

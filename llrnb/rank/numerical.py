@@ -1,5 +1,7 @@
 """Numerical rank: the singular values of a model's tangent matrix, and what casts doubt on them."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -54,22 +56,35 @@ def numerical_rank(
     >>> numerical_rank(torch.nn.Sequential(*layers), input_shape=(4,)).rank
     23
     """
-    shape = getattr(model, "input_shape", input_shape)
-    if shape is None and hasattr(model, "input_dim"):
-        shape = (model.input_dim,)
     if inputs is not None:
-        shape = checks.tensor(inputs, "inputs").shape[1:]
-    if shape is None:
-        raise ValueError("numerical_rank needs inputs, or the input_shape of one, got neither")
-    model, params = as_model(model, params, tuple(shape))
-    if inputs is not None:
+        inputs = checks.tensor(inputs, "inputs")
+        model, params = as_model(model, params, tuple(inputs.shape[1:]))
         return _judged(model, params, inputs)
+    shape = shape_of_input(model, input_shape)
+    model, params = as_model(model, params, shape)
+    return on_generic_inputs(model, params, shape)[0]
+
+
+def on_generic_inputs(
+    model: Model, params: Params, shape: tuple[int, ...]
+) -> tuple[NumericalRank, Float[Tensor, "sample ..."]]:
+    """The numerical rank on inputs from N(0, I), of which more are drawn if they may raise it."""
     for more in (1, 8, 64):
-        inputs = generic_inputs(model, params, tuple(shape), more)
+        inputs = generic_inputs(model, params, shape, more)
         found = _judged(model, params, inputs)
         if found.verdict != "at least" or 8 * len(inputs) * found.singular_values.numel() > _MOST:
-            return found
-    return found
+            break
+    return found, inputs
+
+
+def shape_of_input(model: Callable, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of one input: what the model knows of it, or what is given."""
+    shape = getattr(model, "input_shape", given)
+    if shape is None and hasattr(model, "input_dim"):
+        shape = (model.input_dim,)
+    if shape is None:
+        raise ValueError("a rank needs inputs, or the input_shape of one, got neither")
+    return checks.many(checks.count, shape, "input_shape", fewest=0)
 
 
 def _judged(model: Model, params: Params, inputs: Tensor) -> NumericalRank:

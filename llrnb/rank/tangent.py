@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llrnb.checks import double, double_params
 from llrnb.models import ModuleModel, as_model
-from llrnb.networks import Params, TanhNetwork, is_tanh_network
+from llrnb.networks import Params, TwoLayerNetwork, is_tanh_network
 from llrnb.rank.compiled import fill_tangent
 
 Model = Callable[[Params, Tensor], Tensor]
@@ -102,7 +102,7 @@ def _one_by_one(model: Model, params: Params, inputs: Tensor) -> Float[Tensor, "
 
 
 def _closed_form(
-    net: TanhNetwork, params: Params, inputs: Float[Tensor, "sample input"]
+    net: TwoLayerNetwork, params: Params, inputs: Float[Tensor, "sample input"]
 ) -> Float[Tensor, "sample param"]:
     """The same for our own networks, each entry written once.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.descriptions import describe_network, family_of, network_from
-from llrnb.networks import TanhNetwork, predict, relative_error
+from llrnb.networks import TwoLayerNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
 from llrnb.streams import rng
 from llrnb.sweep.plan import (
@@ -60,7 +60,7 @@ class Limit:
 
     strategy: str
     target: str
-    families: Mapping[str, Callable[[int], TanhNetwork]]
+    families: Mapping[str, Callable[[int], TwoLayerNetwork]]
     kernels: Mapping[str, int]
     samples: Mapping[str, tuple[int, ...]]
     multiple: int
@@ -194,7 +194,7 @@ def _check_options(strategy: str, options: Mapping[str, int]) -> None:
         raise ValueError(f"{strategy} needs options among {known}, got {unknown}")
 
 
-def truth_of(target: str, narrow: TanhNetwork, trial: int) -> Callable[[Tensor], Tensor]:
+def truth_of(target: str, narrow: TwoLayerNetwork, trial: int) -> Callable[[Tensor], Tensor]:
     """The function to recover in a trial.
 
     "paper" is the paper's target, whatever the trial; "generic" has parameters from N(0, 1) in the

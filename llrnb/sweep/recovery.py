@@ -21,7 +21,7 @@ from llrnb.descriptions import (
     optimizer_from,
     target_from,
 )
-from llrnb.networks import TanhNetwork, predict, relative_error
+from llrnb.networks import TwoLayerNetwork, predict, relative_error
 from llrnb.stacks import Stack
 from llrnb.sweep.plan import (
     KINDS,
@@ -64,7 +64,7 @@ class Recovery:
     """
 
     target: Target
-    families: Mapping[str, Callable[[int], TanhNetwork]]
+    families: Mapping[str, Callable[[int], TwoLayerNetwork]]
     multiples: tuple[int, ...]
     samples: tuple[int, ...]
     learning_rates: tuple[float, ...]
@@ -133,7 +133,7 @@ class Planned:
         test_set: inputs and outputs.
     """
 
-    net: TanhNetwork
+    net: TwoLayerNetwork
     data: list[tuple[torch.Tensor, torch.Tensor]]
     options: dict
     rows: pd.DataFrame

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.networks import TanhNetwork, is_tanh_network, kind_of, tanh_network
+from llrnb.networks import TwoLayerNetwork, is_tanh_network, kind_of, tanh_network
 from llrnb.stacks import Stack
 from llrnb.streams import rng
 from llrnb.training import progress
@@ -71,7 +71,7 @@ def averages(optimizer: Optimizer) -> int:
     return 2 if isinstance(optimizer, Adam) else int(optimizer != GradientDescent())
 
 
-def layouts(net: TanhNetwork, kept: int, size: int) -> Iterator[Layout]:
+def layouts(net: TwoLayerNetwork, kept: int, size: int) -> Iterator[Layout]:
     """Those that a network fits in, with `kept` averages of numbers of `size` bytes."""
     windows = len(net.windows)
     for row_lanes, rows, chunk in product((1, 2, 4, 8, 16, 32), range(1, 6), (1, 2, 3, 4, 6, 8)):
@@ -93,7 +93,7 @@ def layouts(net: TanhNetwork, kept: int, size: int) -> Iterator[Layout]:
 
 
 def layout_of(
-    net: TanhNetwork, kept: int, size: int, counts: Sequence[int] = (1,)
+    net: TwoLayerNetwork, kept: int, size: int, counts: Sequence[int] = (1,)
 ) -> Layout | None:
     """The layout that wastes least; None if a network is too large for all.
 
@@ -200,7 +200,7 @@ def _run_small(name: str, blocks: int, x: Tensor, result: Tensor, count: int) ->
     from cuda.core import Device, LaunchConfig, Stream, launch
 
     Device(torch.cuda.current_device()).set_current()
-    net = TanhNetwork(1, ((0,),), 1)
+    net = TwoLayerNetwork(1, ((0,),), 1)
     starts = {name: torch.zeros(1, *shape) for name, shape in net.shapes.items()}
     some = Task(
         net, torch.zeros(1, 1), torch.zeros(1), False, None, starts, np.ones(1), (0,), 1, 0.0, (),
@@ -461,7 +461,7 @@ class _Sight:
     stride: int
 
 
-def _sight(net: TanhNetwork) -> _Sight:
+def _sight(net: TwoLayerNetwork) -> _Sight:
     windows = np.array(net.windows)
     places = windows - windows[:, :1]
     if (places == places[0]).all():

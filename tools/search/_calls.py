@@ -411,8 +411,8 @@ def _networks() -> None:
         lambda v, rng: [[list(w) for w in v], np.array(v)],
     )
     _call(
-        "TanhNetwork",
-        llrnb.TanhNetwork,
+        "TwoLayerNetwork",
+        llrnb.TwoLayerNetwork,
         {
             "input_dim": 3,
             "windows": ((0, 1), (1, 2)),
@@ -431,21 +431,21 @@ def _networks() -> None:
         activation=WORD,
     )
     _call(
-        "TanhNetwork.init",
-        llrnb.TanhNetwork.init,
+        "TwoLayerNetwork.init",
+        llrnb.TwoLayerNetwork.init,
         lambda: {"self": _net(), "std": 0.5, "seed": 3},
         std=REAL0,
         seed=SEED,
     )
     _call(
-        "TanhNetwork.__call__",
+        "TwoLayerNetwork.__call__",
         lambda **k: _net()(**k),
         lambda: {"params": _params(), "x": _grid(5)},
         params=SHOWN_PARAMS,
         x=FREE_DATA,
     )
     _call(
-        "TanhNetwork.neuron_weights",
+        "TwoLayerNetwork.neuron_weights",
         lambda **k: _net().neuron_weights(**k),
         lambda: {"params": _params()},
         params=SHOWN_PARAMS,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from llrnb.certificate import SHARES, Outcome, allowance, certify, precision_of
 from llrnb.interpolation import narrowest_interpolator
-from llrnb.networks import TanhNetwork, cnn, fully_connected, predict
+from llrnb.networks import TwoLayerNetwork, cnn, fully_connected, predict
 from llrnb.strategies import condense_and_polish
 from llrnb.targets import Target
 from tools.search import Case
@@ -79,7 +79,7 @@ def case(seed: int) -> Case:
 
 def verdict(
     name: str,
-    net: TanhNetwork,
+    net: TwoLayerNetwork,
     inputs: Tensor,
     outputs: Tensor,
     truth: Callable[[Tensor], Tensor],
@@ -102,7 +102,7 @@ def verdict(
     return said, float((off.abs() <= near).double().mean())
 
 
-def _truth(kind: str, net: TanhNetwork, rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
+def _truth(kind: str, net: TwoLayerNetwork, rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
     """The function behind the outputs, with weights from N(0, 1) or N(0, 100)."""
     size = 10.0 if kind == "weights x 10" else 1.0
     params = {
@@ -117,7 +117,7 @@ def _law(kind: str) -> Law:
     return LAWS.get(kind, LAWS["normal"])
 
 
-def _inputs(kind: str, net: TanhNetwork, rng: np.random.Generator, samples: int) -> Tensor:
+def _inputs(kind: str, net: TwoLayerNetwork, rng: np.random.Generator, samples: int) -> Tensor:
     x = _law(kind)(rng, samples, net.input_dim)
     if kind in REPEATED or kind == "x and -x":
         half = x[: -(-samples // 2)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from llrnb import embedding
 from llrnb.deep import DeepNetwork
-from llrnb.networks import TanhNetwork, cnn, fully_connected
+from llrnb.networks import TwoLayerNetwork, cnn, fully_connected
 from llrnb.rank import (
     certify_rank,
     exact_rank,
@@ -417,7 +417,7 @@ KINDS = [
 # The second routes.
 
 
-def rank_with_digits(net: TanhNetwork, params: dict) -> int:
+def rank_with_digits(net: TwoLayerNetwork, params: dict) -> int:
     """The rank of the tangent matrix, computed and eliminated with 150 digits."""
     with mp.workdps(150):
         w, b, a = by_neuron(net, {k: v.double().numpy() for k, v in params.items()})
