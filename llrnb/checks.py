@@ -121,7 +121,7 @@ def instance(value: object, kind: type[T] | UnionType, name: str) -> T:
     return value
 
 
-def function(value: T, name: str) -> T:
+def function(value: object, name: str) -> Callable[..., Any]:
     """What can be called; a class cannot stand for its instances."""
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"{name} needs to be a function, got {came(value)}")
@@ -204,7 +204,8 @@ def data(values: object, name: str, *, finite: bool = True) -> Float[Tensor, "..
 def numbers(values: object, name: str) -> Shaped[Tensor, "..."]:
     """Finite numbers as float64 on the CPU, but integers, such as kinds and tokens, as int64."""
     found = data(values, name)
-    whole = _array(values.detach() if isinstance(values, Tensor) else values).dtype.kind in "iu"
+    array = _array(values.detach() if isinstance(values, Tensor) else values)
+    whole = array is not None and array.dtype.kind in "iu"  # None: of floats that NumPy lacks
     return found.to(torch.int64) if whole else found
 
 

@@ -7,8 +7,8 @@
 Each kind takes the arguments of the function or class that it stands for.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from math import nan
 
 from llrnb import checks
@@ -30,11 +30,13 @@ def network_from(description: Mapping) -> TwoLayerNetwork:
     >>> network_from({"kind": "fully connected", "input_dim": 5, "width": 3}).parameter_count
     21
     """
-    kinds = {"fully connected": fully_connected, "cnn": cnn, "windows": TwoLayerNetwork}
+    kinds: dict[str, Callable[..., TwoLayerNetwork]] = {
+        "fully connected": fully_connected, "cnn": cnn, "windows": TwoLayerNetwork,
+    }  # fmt: skip
     return checks.described(kinds, "network", description)
 
 
-def describe_network(net: TwoLayerNetwork) -> dict:
+def describe_network(net: TwoLayerNetwork | Callable) -> dict:
     """A network's fields, from which `network_from` makes it again.
 
     Raises:
@@ -91,6 +93,7 @@ def multiple_of(network: Mapping, target: Mapping) -> float:
     10
     """
     net, goal = network_from(network), target_from(target).net
+    assert is_two_layer(goal)  # as all that are described
     if net.activation != goal.activation:
         return nan
     if net.windows == (tuple(range(goal.input_dim)),):
@@ -115,12 +118,15 @@ def target_from(description: Mapping) -> Target:
     >>> target_from({"kind": "paper"}).net.parameter_count
     6
     """
-    kinds = {"paper": paper_target, "generic": _generic, "params": _with_params}
+    kinds: dict[str, Callable[..., Target]] = {
+        "paper": paper_target, "generic": _generic, "params": _with_params,
+    }  # fmt: skip
     return checks.described(kinds, "target", description)
 
 
 def describe_target(target: Target) -> dict:
     """A target's network and parameters, from which `target_from` makes it again."""
+    assert target.params is not None  # once it is made
     params = {name: value.tolist() for name, value in target.params.items()}
     return {"kind": "params", "network": describe_network(target.net), "params": params}
 
@@ -143,7 +149,7 @@ def optimizer_from(description: Mapping) -> Optimizer:
 def describe_optimizer(optimizer: Optimizer) -> dict:
     """An optimizer's fields, from which `optimizer_from` makes it again."""
     (kind,) = (kind for kind, made in _OPTIMIZERS.items() if isinstance(optimizer, made))
-    return {"kind": kind, **asdict(optimizer)}
+    return {"kind": kind, **vars(optimizer)}
 
 
 _OPTIMIZERS = {

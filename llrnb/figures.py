@@ -194,7 +194,7 @@ def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -
             marker=_MARKERS[number // len(COLOURS) % len(_MARKERS)], markersize=4, capsize=3,
             label=f"{named}, {variant}" if variant and not pd.isna(variant) else named,
         )  # fmt: skip
-        if family in (ranks or {}):
+        if ranks and family in ranks:
             axes.axvline(ranks[family], color=line[0].get_color(), linestyle="--", linewidth=1)
     axes.set(xscale="log", yscale="log", xlabel="sample size n", ylabel="mean test error")
     (figure if many else axes).legend(loc="outside right upper" if many else "best")

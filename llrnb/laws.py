@@ -4,7 +4,7 @@ A law draws rows of so many inputs from a random stream. The law of the test inp
 unless the two are told apart: by `CovariateShift`, or for given rows by those set apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from math import sqrt
 
@@ -232,7 +232,8 @@ def law_from(description: Mapping) -> Law:
         name: law_from(value) if isinstance(value, Mapping) else value
         for name, value in checks.mapping(description, "a law").items()
     }
-    return checks.described({**LAWS, "rows": _rows}, "law", arguments)
+    kinds: dict[str, Callable[..., Law]] = {**LAWS, "rows": _rows}
+    return checks.described(kinds, "law", arguments)
 
 
 def describe_law(law: Law) -> dict:

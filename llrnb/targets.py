@@ -51,6 +51,7 @@ class Target:
 
     def __call__(self, inputs: Shaped[Tensor, "sample ..."]) -> Float[Tensor, "sample ..."]:
         """The target's outputs at many inputs; integers, such as tokens, stay integers."""
+        assert self.params is not None and self.input_shape is not None  # once it is made
         whole = isinstance(inputs, Tensor) and inputs.dtype in (torch.int32, torch.int64)
         inputs = inputs if whole else checks.tensor(inputs, "inputs").double()
         if inputs.ndim == 0 or inputs.shape[1:] != self.input_shape:
@@ -112,8 +113,8 @@ def paper_target(
     kernel = checks.many(checks.real, kernel, "kernel")
     outputs = checks.many(checks.real, outputs, "outputs")
     bias, output_bias = checks.real(bias, "bias"), checks.real(output_bias, "output_bias")
-    biases = {"bias": bias != 0, "output_bias": output_bias != 0}
-    net = cnn(len(kernel) + len(outputs) - 1, len(kernel), kernels=1, **biases)
+    inputs = len(kernel) + len(outputs) - 1
+    net = cnn(inputs, len(kernel), kernels=1, bias=bias != 0, output_bias=output_bias != 0)
     values = {"w": [list(kernel)], "b": [bias], "a": [list(outputs)], "c": output_bias}
     params = {
         name: torch.tensor(values[name], dtype=torch.float64, device="cpu") for name in net.shapes
@@ -132,15 +133,14 @@ def generic_target(
         seed: of the stream, which is never that of an initialisation.
     """
     seed = checks.seed(seed)
-    if isinstance(net, torch.nn.Module):
-        net, _ = as_model(net, None, input_shape)
-    checks.instance(net, Model, "net")
-    if isinstance(net, TwoLayerNetwork | DeepNetwork):
-        role = "target params" if isinstance(net, TwoLayerNetwork) else "deep target params"
-        return Target(net, net.draw_params(net.stream(role, seed)))
-    stream = rng("model target params", shapes=tuple(net.shapes.values()), seed=seed)
-    drawn = {name: stream.standard_normal(shape) for name, shape in net.shapes.items()}
-    return Target(net, {name: torch.from_numpy(np.asarray(one)) for name, one in drawn.items()})
+    given = as_model(net, None, input_shape)[0] if isinstance(net, torch.nn.Module) else net
+    model = checks.instance(given, Model, "net")
+    if isinstance(model, TwoLayerNetwork | DeepNetwork):
+        role = "target params" if isinstance(model, TwoLayerNetwork) else "deep target params"
+        return Target(model, model.draw_params(model.stream(role, seed)))
+    stream = rng("model target params", shapes=tuple(model.shapes.values()), seed=seed)
+    drawn = {name: stream.standard_normal(shape) for name, shape in model.shapes.items()}
+    return Target(model, {name: torch.from_numpy(np.asarray(one)) for name, one in drawn.items()})
 
 
 Given = Target | DataSet | Callable | tuple  # what data can be drawn from
@@ -244,14 +244,14 @@ def _drawn(
         return target.at(samples, seed, role)
     if isinstance(target, torch.nn.Module | Model):
         target = Target(target, input_shape=shape)
-    checks.function(target, "target")
+    function = checks.function(target, "target")
     checks.instance(law, Law, "law")
-    shape = getattr(target, "input_shape", shape)
-    shape = law.dim if shape is None else shape
-    if shape is None:
+    dim = getattr(target, "input_shape", shape)
+    dim = law.dim if dim is None else dim
+    if dim is None:
         raise ValueError("a function needs the input_shape of one input, got None")
-    inputs = draw_inputs(samples, shape, seed, role=role, law=law)
-    return inputs, _outputs_at(target, inputs)
+    inputs = draw_inputs(samples, dim, seed, role=role, law=law)
+    return inputs, _outputs_at(function, inputs)
 
 
 def _outputs_at(target: Callable, inputs: Tensor) -> Tensor:

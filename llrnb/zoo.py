@@ -109,31 +109,33 @@ def _convolution(*rest: nn.Module) -> nn.Module:
 
 
 def _equal_neurons(module: nn.Module) -> None:
-    first = module[0]
-    first.weight[1], first.bias[1] = first.weight[0], first.bias[0]
+    for name in ("0.weight", "0.bias"):
+        value = module.get_parameter(name)
+        value[1] = value[0]
 
 
 def _nearly_equal_neurons(module: nn.Module) -> None:
     _equal_neurons(module)
-    module[0].weight[1, 0] += 1e-6
+    module.get_parameter("0.weight")[1, 0] += 1e-6
 
 
 def _no_output(module: nn.Module) -> None:
-    module[2].weight[:, 0] = 0
+    module.get_parameter("2.weight")[:, 0] = 0
 
 
 def _no_input(module: nn.Module) -> None:
-    module[0].weight[0] = 0
+    module.get_parameter("0.weight")[0] = 0
 
 
 def _on_and_off(module: nn.Module) -> None:
     """Every neuron of the second layer is off where all of the first are, and on far from there."""
-    module[2].weight.abs_()
-    module[2].bias.abs_().neg_()
+    module.get_parameter("2.weight").abs_()
+    module.get_parameter("2.bias").abs_().neg_()
 
 
 def _off(module: nn.Module) -> None:
-    module[0].bias[0] = -abs(module[0].weight[0]).sum() * 100
+    weight = module.get_parameter("0.weight")[0]
+    module.get_parameter("0.bias")[0] = -abs(weight).sum() * 100
 
 
 ZOO: dict[str, Specimen] = {

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llrnb.sweep import PhaseDiagram, Union
+from llrnb import checks
+from llrnb.sweep import PhaseDiagram, Preset, Union
 
 NOISES = (0.0, 0.05, 0.1, 0.2)
 DATA = ("gaussian", "cubic", "whitened", "cubic whitened")
@@ -151,10 +152,11 @@ FIGURES = {
 }  # fmt: skip
 
 
-def thinned(preset: PhaseDiagram | Union, trials: int = 2) -> PhaseDiagram | Union:
+def thinned(preset: Preset, trials: int = 2) -> PhaseDiagram | Union:
     """A small one of a figure: at most four sample sizes, two dimensions, few trials."""
     if isinstance(preset, Union):
         return Union(tuple(thinned(panel, trials) for panel in preset.presets))
+    preset = checks.instance(preset, PhaseDiagram, "a figure's preset")
     samples = preset.samples
     few = dict.fromkeys(samples[round(i * (len(samples) - 1) / 8)] for i in (0, 1, 2, 4))
     return replace(preset, samples=tuple(few), dims=preset.dims[:2], trials=trials)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from itertools import count, product
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +23,8 @@ from llrnb.networks import Params
 
 try:
     from flint import arb, ctx
-except ImportError:  # the functions that need it say so
-    arb = ctx = None
+except ImportError:
+    arb = ctx = None  # type: ignore[assignment, misc]  # the functions that need it say so
 
 BITS = 400  # of every number
 
@@ -191,6 +192,7 @@ def _traced(model: Callable, params: Params, x: Tensor) -> torch.fx.GraphModule:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     names = list(params)
+    table: Any = core_aten_decompositions()  # torch's types do not fit each other
 
     def flat(*values: Tensor) -> Tensor:
         return model(dict(zip(names, values[:-1], strict=True)), values[-1])
@@ -199,9 +201,7 @@ def _traced(model: Callable, params: Params, x: Tensor) -> torch.fx.GraphModule:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            core = make_fx(flat, decomposition_table=core_aten_decompositions())(
-                *params.values(), x
-            )
+            core = make_fx(flat, decomposition_table=table)(*params.values(), x)
             plain = torch.func.functionalize(core, remove="mutations")
             graph = make_fx(plain)(*params.values(), x)
         graph.graph.eliminate_dead_code()
@@ -234,10 +234,10 @@ def _run(graph: torch.fx.GraphModule, arguments: list) -> object:
 
 def _operation(target) -> Callable:
     name = getattr(target, "__name__", str(target))
-    base = name.split(".")[0]
-    if name not in _OPERATIONS and base not in _OPERATIONS:
+    found = _OPERATIONS.get(name, _OPERATIONS.get(name.split(".")[0]))
+    if found is None:
         raise ValueError(f"a proof needs operations of which it knows the error, got {name}")
-    return _OPERATIONS.get(name, _OPERATIONS.get(base))
+    return found
 
 
 def _constant(value: Tensor) -> np.ndarray:
@@ -462,11 +462,11 @@ def _adaptive_average(x, size):
         [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
         for m, n in zip(size, x.shape[axes[0] :], strict=True)
     ]
-    found = np.empty((*x.shape[: axes[0]], *size), dtype=object)
-    for place in product(*(range(m) for m in size)):
-        part = x[(..., *(slice(*ranges[a][i]) for a, i in enumerate(place)))]
-        found[(..., *place)] = _over(_mean, part, list(axes), False)
-    return found
+    means = [
+        _over(_mean, x[(..., *(slice(*each) for each in place))], list(axes), False)
+        for place in product(*ranges)
+    ]
+    return np.stack(means, -1).reshape(*x.shape[: axes[0]], *size)
 
 
 def _gelu(x, approximate="none"):
@@ -519,7 +519,7 @@ _TANH = _smooth(lambda v: v.tanh(), lambda v, y: 1 - y * y)
 _EXP = _smooth(lambda v: v.exp(), lambda v, y: y)
 _LOG = _smooth(lambda v: v.log(), lambda v, y: 1 / v)
 _RSQRT = _smooth(lambda v: 1 / v.sqrt(), lambda v, y: -y * y * y / 2)
-_ERF = _smooth(lambda v: v.erf(), lambda v, y: 2 * (-v * v).exp() / arb.pi().sqrt() if arb else 0)
+_ERF = _smooth(lambda v: v.erf(), lambda v, y: 2 * (-v * v).exp() / arb.pi().sqrt())
 _SIGMOID = _smooth(lambda v: 1 / (1 + (-v).exp()), lambda v, y: y * (1 - y))
 
 # Of torch's core operations, by their names.

@@ -108,6 +108,7 @@ def certify_rank(
     if not is_tanh_network(model):
         return _by_balls(model, params, input_shape)
     net = model
+    _, params = as_model(net, params, None)
     upper = exact_rank(net, params)
     samples = upper + upper // 8 + 16
     if samples * net.parameter_count > _MOST_ENTRIES:
@@ -142,8 +143,8 @@ def _by_balls(
         model, params, inputs, _telling(model, params, inputs, upper + _SPARE)
     )
     rows, columns, left = balls.pivots(derivatives)
-    columns = torch.tensor(columns, dtype=torch.int64, device="cpu")
-    return Certificate(len(rows), upper, 0.0, inputs[[of_row[row] for row in rows]], columns, left)
+    chosen = torch.tensor(columns, dtype=torch.int64, device="cpu")
+    return Certificate(len(rows), upper, 0.0, inputs[[of_row[row] for row in rows]], chosen, left)
 
 
 def _telling(model: Callable, params: Params, inputs: Tensor, rows: int) -> dict[int, list[int]]:

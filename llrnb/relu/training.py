@@ -269,7 +269,7 @@ def loss_gradient(
     by_top = (hidden.mT @ error)[..., 0]
     gradient = {"alpha": by_top}
     top = params["alpha"]
-    if network == "normalised":
+    if scale is not None:
         by_top = by_top * scale
         gradient = {"alpha": params["gamma"] * by_top, "gamma": top * by_top}
         inner = torch.where(scale < 1 / _SMALLEST_NORM, by_top * scale, 0.0)

@@ -63,19 +63,20 @@ class Grid:
         Raises:
             ValueError: the function's file is not that of `source` any more.
         """
-        source = source_of(self.compute)
+        compute = reference_to(self.compute)
+        source = source_of(compute)
         if self.source not in ("", source):
             raise ValueError(
                 f"{self.compute} needs a file with the hash {self.source}, got {source}"
             )
         combinations = product(*self.each.values())
         varied = [dict(zip(self.each, values, strict=True)) for values in combinations]
-        return [self._cell(one, source) for one in varied]
+        return [self._cell(compute, one, source) for one in varied]
 
-    def _cell(self, varied: dict, source: str) -> Cell:
+    def _cell(self, compute: str, varied: dict, source: str) -> Cell:
         columns = {name: one for name, one in varied.items() if not isinstance(one, list | dict)}
         parameters, labels = {**self.fixed, **varied}, {**columns, **self.labels}
-        return Cell(self.compute, parameters, labels, self.seconds, self.batched, source)
+        return Cell(compute, parameters, labels, self.seconds, self.batched, source)
 
     @property
     def batched(self) -> str:

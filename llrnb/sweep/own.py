@@ -112,10 +112,10 @@ def from_yaml(path: Path | str) -> OwnModel | Grid:
 
 def _from_values(given: Mapping) -> OwnModel:
     """With an optimizer, and numbers, as a file has them."""
-    given = checks.meant(given)
-    if "optimizer" in given:
-        given["optimizer"] = optimizer_from(given["optimizer"])
-    return OwnModel(**given)
+    values = checks.meant(given)
+    if "optimizer" in values:
+        values["optimizer"] = optimizer_from(values["optimizer"])
+    return OwnModel(**values)
 
 
 def _read(path: Path) -> object:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from inspect import signature
 from math import isfinite
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -118,7 +118,7 @@ class Cell:
         return {name: value for name, value in self.parameters.items() if name != self.batched}
 
 
-def as_json(value: object, name: str) -> object:
+def as_json(value: Any, name: str) -> Any:
     """A value as JSON has it: dicts with words as keys, lists, texts, finite numbers, True, False
     and None.
 

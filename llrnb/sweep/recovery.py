@@ -198,9 +198,9 @@ def plan_cell(
     different(learning_rates, "learning rates")
     if looks and record_at:
         raise ValueError(f"a cell needs record_at or looks, got {record_at} and {looks}")
-    if net.input_dim != planted.net.input_dim:
+    if net.input_shape != planted.input_shape:
         raise ValueError(
-            f"a network needs the target's {planted.net.input_dim} inputs, got {net.input_dim}"
+            f"a network needs the target's input_shape {planted.input_shape}, got {net.input_shape}"
         )
     checks.room("the data", len(learning_rates), trials, samples, net.input_dim)
     rows = pd.DataFrame(product(learning_rates, range(trials)), columns=["learning_rate", "trial"])
@@ -284,7 +284,7 @@ def train_cells(cells: Sequence[Mapping]) -> list[pd.DataFrame]:
     ]
 
 
-train_cell.together = train_cells
+train_cell.together = train_cells  # type: ignore[attr-defined]  # as a sweep asks
 
 
 def looks(steps: int, count: int) -> list[int]:

@@ -6,14 +6,15 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
-from inspect import getsourcefile
+from inspect import getfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from llrnb import checks
 
 
-def referred(reference: str) -> object:
+def referred(reference: str) -> Any:
     """What a reference names: "package.module:name", or "folder/file.py:name".
 
     Raises:
@@ -54,7 +55,7 @@ def reference_to(function: Callable | str) -> str:
     if "." in module:
         return f"{module}:{name}"
     try:
-        return f"{Path(getsourcefile(function)).resolve(strict=True)}:{name}"
+        return f"{Path(getfile(function)).resolve(strict=True)}:{name}"
     except (TypeError, OSError):  # of an interpreter or a notebook
         raise ValueError(f"a reference needs a function in a file, got {name} of none") from None
 
@@ -99,6 +100,7 @@ def _from_file(path: Path) -> ModuleType:
     name = f"llrnb_{re.sub(r'[^A-Za-z0-9]', '_', path.stem)}_{digest}"
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
+        assert spec and spec.loader  # as every .py has
         module = module_from_spec(spec)
         sys.modules[name] = module  # first, as pickled objects look there
         try:

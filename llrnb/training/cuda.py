@@ -201,7 +201,7 @@ def _run_small(name: str, blocks: int, x: Tensor, result: Tensor, count: int) ->
 
     Device(torch.cuda.current_device()).set_current()
     net = TwoLayerNetwork(1, ((0,),), 1)
-    starts = {name: torch.zeros(1, *shape) for name, shape in net.shapes.items()}
+    starts = Stack({name: torch.zeros(1, *shape) for name, shape in net.shapes.items()})
     some = Task(
         net, torch.zeros(1, 1), torch.zeros(1), False, None, starts, np.ones(1), (0,), 1, 0.0, (),
         squared, GradientDescent(), None, "float64", "cuda",
@@ -387,6 +387,7 @@ class _Run:
         queue, turn = (torch.zeros(n, dtype=torch.int32, device=device) for n in (1, len(active)))
         corrections = self._corrections(at, turns * steps)
         orders = self._orders(at, turns * steps)
+        assert isinstance(by, GradientDescent | Adam)  # any other is refused
         momentum = by.momentum if isinstance(by, GradientDescent) else 0.0
         adam = (by.beta1, by.beta2, by.epsilon) if isinstance(by, Adam) else (0.0, 0.0, 0.0)
         tensors = (self.x, self.y, self.first, self.count, self.rate, self.params, self.averages)
