@@ -10,6 +10,7 @@ from test_networks import NETWORKS
 
 from llrnb import cnn, fully_connected, predict, tangent_matrix
 from llrnb.least_squares import BOUND, ROUNDING, Stop, draw_starts, fit, sizes
+from llrnb.stacks import Stack
 from llrnb.targets import draw, generic_target, paper_target
 
 NARROW = {
@@ -68,7 +69,7 @@ def test_the_least_residual_near_a_target_is_scipys(net):
     inputs, outputs = noisy(net, 5 * net.parameter_count, noise=0.01, seed=2)
     truth = generic_target(net, 2).params
     near = draw_starts(net, inputs, outputs, 5)
-    starts = {name: truth[name] + 0.1 * value for name, value in near.items()}
+    starts = Stack({name: truth[name] + 0.1 * value for name, value in near.items()})
     fits = fit(net, inputs, outputs, starts)
     for k in range(5):
         theirs = by_scipy(net, inputs, outputs, starts[k])

@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from llrnb import checks
-from llrnb.presets import fig3, hmtk, limit, relu
+from llrnb.presets import fig3, hmtk, limit, relu, zoo
 from llrnb.sweep import Preset
 
 SWEEPS: dict[str, ModuleType] = {
@@ -11,6 +11,7 @@ SWEEPS: dict[str, ModuleType] = {
     "hmtk": hmtk,
     "limit": limit,
     "relu": relu,
+    "zoo": zoo,
 }
 
 

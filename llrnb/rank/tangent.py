@@ -1,5 +1,6 @@
 """Tangent functions on inputs: the matrix whose columns are the derivatives of the output."""
 
+import warnings
 from collections.abc import Callable
 from itertools import accumulate
 
@@ -63,7 +64,9 @@ def tangent_matrix(
         shape = checked(params, inputs[0]).shape
     slope = torch.func.jacrev(checked) if shape else torch.func.grad(checked)
     try:
-        slopes = torch.vmap(slope, in_dims=(None, 0))(params, inputs)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            slopes = torch.vmap(slope, in_dims=(None, 0))(params, inputs)
     except RuntimeError:
         if not isinstance(model, ModuleModel):
             raise
