@@ -9,7 +9,6 @@ Each kind takes the arguments of the function or class that it stands for.
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from math import nan
 
 from llrnb import checks
 from llrnb.activations import ACTIVATIONS, TANH, activation_of
@@ -81,29 +80,6 @@ def family_of(network: Mapping, name: str | None = None) -> str:
     if name in {CNN, UNSHARED, FULLY_CONNECTED} - {found}:
         raise ValueError(f"the family of this network needs to be {found!r}, got {name!r}")
     return name or found
-
-
-def multiple_of(network: Mapping, target: Mapping) -> float:
-    """How many times wider a described network is than its family needs to be for the target.
-
-    Of the target all neurons count, as it is written down. NaN if the network has other windows
-    or another activation than the target, or shares weights that the target does not share.
-
-    >>> multiple_of({"kind": "fully connected", "input_dim": 5, "width": 30}, {"kind": "paper"})
-    10
-    """
-    net, goal = network_from(network), target_from(target).net
-    assert is_two_layer(goal)  # as all that are described
-    if net.activation != goal.activation:
-        return nan
-    if net.windows == (tuple(range(goal.input_dim)),):
-        needed = goal.neurons
-    elif net.windows == goal.windows and (goal.shared or not net.shared):
-        needed = goal.kernels
-    else:
-        return nan
-    whole = net.kernels % needed == 0
-    return net.kernels // needed if whole else round(net.kernels / needed, 2)
 
 
 def target_from(description: Mapping) -> Target:

@@ -60,7 +60,9 @@ MAY_IMPORT = {
         "stacks",
     },
     "jobs": set(),
-    "presets": {"networks", "descriptions", "targets", "theory", "training", "sweep", "zoo", "presets"},
+    "presets": {
+        *("networks", "descriptions", "targets", "theory", "training", "sweep", "zoo", "presets"),
+    },
     "__main__": {"provenance", "store", "sweep", "presets"},
 }
 MAY_USE = {

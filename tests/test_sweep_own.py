@@ -108,7 +108,10 @@ def test_a_reference_to_nothing_is_named(reference, message):
         ({"sampels": [6]}, "needs names among .* got .'sampels'"),
         ({"steps": "none"}, "needs .'steps'., too"),
         ({"samples": [6, 6]}, "sample sizes need to be different"),
-        ({"loss": "cross"}, "loss needs one of squared, huber, cross entropy, got 'cross'"),
+        (
+            {"loss": "cross"},
+            "loss needs one of squared, sum of squares, huber, cross entropy, got 'cross'",
+        ),
         ({"precision": "half"}, "precision needs one of float64, float32, got 'half'"),
         ({"optimizer": {"kind": "newton"}}, "newton"),
         ({"model": "own_models.py:nothing"}, "needs to define 'nothing'"),

@@ -66,7 +66,7 @@ def test_hmtks_teacher_is_the_papers_target_with_biases():
     inputs = torch.randn(20, 5, dtype=torch.float64)
     w1 = torch.zeros(3, 5, dtype=torch.float64)
     for row in range(3):
-        w1[row, row : row + 3] = torch.tensor([0.6, 0.8, 1.0])
+        w1[row, row : row + 3] = torch.tensor([0.6, 0.8, 1.0], dtype=torch.float64)
     assert torch.allclose(teacher(inputs), torch.tanh(inputs @ w1.T + 0.3).sum(1) - 0.5)
 
 

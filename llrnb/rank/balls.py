@@ -165,7 +165,8 @@ def enclosed_derivatives(
             with suppress(Undecided):
                 rows += _rows(graph, params, inputs[i], wanted)
                 of_input += [i] * len(wanted)
-    return np.array(rows, dtype=object).reshape(len(rows), -1), of_input
+    parameters = sum(value.numel() for value in params.values())
+    return np.array(rows, dtype=object).reshape(len(rows), parameters), of_input
 
 
 @contextmanager
@@ -282,7 +283,7 @@ def _compared(holds: Callable, sign: Callable[[int], bool]) -> Callable:
         x, y = np.asarray(x), np.asarray(y)
         if x.dtype != object and y.dtype != object:
             return holds(x, y)
-        return _each(lambda a, b: sign(_sign(a - b)), x, y).astype(bool)
+        return _each(lambda a, b: sign(0 if a is b else _sign(a - b)), x, y).astype(bool)
 
     return compare
 
