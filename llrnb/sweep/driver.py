@@ -5,6 +5,7 @@ so workers on other machines need the folder under the same path. What is there 
 again: after a crash of anything, the same command goes on.
 """
 
+import gc
 import json
 import logging
 import os
@@ -408,7 +409,11 @@ def _client(scheduler: str | None, workers: int | None, device: str):
         try:
             return distributed.Client(scheduler, timeout=_PATIENCE)
         except Exception as error:  # of many kinds, by what is wrong with the address
-            raise SweepFailed(f"no scheduler answers at {scheduler}: {error}") from None
+            why = str(error)
+        # A client that was made by half closes itself when it is collected. Now, not while another
+        # one is being made, because both take one lock.
+        gc.collect()
+        raise SweepFailed(f"no scheduler answers at {scheduler}: {why}")
     return _LocalClient(local_workers(workers, device))
 
 
