@@ -362,7 +362,9 @@ def test_single_precision_descends_alike():
 
 
 @gpu
-@pytest.mark.parametrize("activation", [*ACTIVATIONS.values(), torch.erf], ids=lambda one: getattr(one, "name", "own"))
+@pytest.mark.parametrize(
+    "activation", [*ACTIVATIONS.values(), torch.erf], ids=lambda one: getattr(one, "name", "own")
+)
 def test_the_torch_engine_trains_every_activation_as_on_the_processor(activation):
     net = fully_connected(3, 5, activation=activation)
     options = {"learning_rates": [0.01, 0.03], "std": 0.5, "steps": 250, "engine": "torch"}
