@@ -178,11 +178,13 @@ def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -
     """Mean test error against sample size, a line with standard errors for each network.
 
     Args:
-        table: rows of `llrnb.sweep.means`, at one learning rate per network and sample size.
+        table: rows of `llrnb.sweep.means`, at one learning rate per network and sample size;
+            variant, family and multiple need not be there.
         ranks: the target's model rank in each family, drawn as a dashed line of its colour.
     """
-    columns = ["variant", "family", "multiple", "samples", "test_error", "test_error_sem"]
-    checks.table(table, columns)
+    checks.table(table, ["samples", "test_error", "test_error_sem"])
+    names = {"variant": "", "family": "networks", "multiple": np.nan}
+    table = table.assign(**{name: none for name, none in names.items() if name not in table})
     networks = table.groupby(["variant", "family", "multiple"], sort=False, dropna=False)
     many = len(networks) > len(COLOURS)
     figure, axes = plt.subplots(figsize=(6.4 + 2 * many, max(3.4, 0.22 * len(networks) + 0.4)))

@@ -10,7 +10,6 @@ from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 Mark = Mapping[str, Any]
 INK = -1
@@ -18,7 +17,7 @@ INK = -1
 LEVELS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
 
-def rounded(values: ArrayLike, digits: int = 3) -> list[float | None]:
+def rounded(values, digits: int = 3) -> list[float | None]:
     """Floats to so many significant digits, None if not finite; integers as they are."""
     values = np.ravel(np.asarray(values))
     if np.issubdtype(values.dtype, np.integer):
@@ -84,7 +83,7 @@ def band(x, low, high, *, colour=0) -> dict:
     }  # fmt: skip
 
 
-def dots(x, y, *, colour=0, name="", radius: ArrayLike = 4.0, hollow=False) -> dict:
+def dots(x, y, *, colour=0, name="", radius=4.0, hollow=False) -> dict:
     """A circle at each point, all of one radius or each of its own, in pixels."""
     x = rounded(x)
     sizes = rounded(np.broadcast_to(radius, len(x)), 2) if np.ndim(radius) else radius
