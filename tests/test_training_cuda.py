@@ -15,6 +15,7 @@ import torch
 from llrnb import cnn, fully_connected, train
 from llrnb.activations import ACTIVATIONS
 from llrnb.networks import TwoLayerNetwork
+from llrnb.stacks import Stack
 from llrnb.training import LOSSES, Adam, GradientDescent, Training, batched, cpu, cuda
 from llrnb.training.losses import squared
 from llrnb.training.task import Task
@@ -54,7 +55,7 @@ def draw(net, nets: int, samples: int, seed: int = 0):
 
 
 def task(net, optimizer=OPTIMIZERS["descent"], batch_size=None, precision="float64", samples=63):
-    starts = {name: torch.zeros(1, *shape) for name, shape in net.shapes.items()}
+    starts = Stack({name: torch.zeros(1, *shape) for name, shape in net.shapes.items()})
     return Task(
         net, torch.zeros(samples, net.input_dim), torch.zeros(samples), False, None, starts,
         np.ones(1), (0,), 1, 1e-12, (), squared, optimizer, batch_size, precision, "cuda",
@@ -111,7 +112,7 @@ def own_task(net, optimizer, **changes) -> Task:
     """Three networks on data of their own, on the processor."""
     inputs, outputs = draw(net, 3, SAMPLES)
     drawn = [net.init(0.3, seed) for seed in range(3)]
-    starts = {name: torch.stack([params[name] for params in drawn]) for name in net.shapes}
+    starts = Stack.of(drawn)
     rates = np.array([0.1, 0.05, 0.03]) / (10 + net.neurons)
     whole = Task(
         net, inputs, outputs, True, None, starts, rates, (3, 1, 3), 9, 0.0, (), squared, optimizer,
@@ -188,7 +189,7 @@ def test_on_the_processor_networks_stop_as_with_the_compiled_engine(folder):
     drawn = [net.init(0.5, seed) for seed in range(6)]
     some = Task(
         net, inputs[0], inputs[0].sum(dim=1).tanh(), False, None,
-        {name: torch.stack([params[name] for params in drawn]) for name in net.shapes},
+        Stack.of(drawn),
         np.array([0.05, 0.1, 0.3, 1e3, 1e6, 0.2]), tuple(range(6)), 200, 0.02,
         (0, 1, 10, 200), squared, OPTIMIZERS["descent"], None, "float64", "cpu",
     )  # fmt: skip
