@@ -276,7 +276,12 @@ X, Y = torch.zeros(4, 5), torch.zeros(4)
         (X, Y, {"tolerance": -1.0}, "tolerance needs a finite number >= 0, got -1.0"),
         (X, Y, {"std": -1.0}, "std needs a finite number >= 0, got -1.0"),
         (X, Y, {"record_at": [11]}, "record_at needs an integer from 0 to 10, got 11"),
-        (X, Y, {"engine": "jax"}, "engine needs one of cpu, cuda, torch, general, got 'jax'"),
+        (
+            X,
+            Y,
+            {"engine": "jax"},
+            "engine needs one of cpu, cuda, torch, closed form, general, got 'jax'",
+        ),
         (X, Y, {"engine": "cpu", "device": "cuda"}, "cpu engine needs device 'cpu', got 'cuda'"),
         (X, Y, {"engine": "torch", "device": "gpu"}, "torch device, got 'gpu'"),
     ],
