@@ -111,6 +111,44 @@ def test_what_cannot_be_traced_or_bounded_is_refused_in_words():
         certify_rank(specimen.module(), input_shape=specimen.input_shape)
 
 
+class Lying(nn.Module):
+    """Of which a trace sees a constant where there is a function of the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.w * x * torch.tensor(np.tanh(x.detach().tolist()))
+
+
+def test_a_trace_that_computes_something_else_proves_nothing():
+    with pytest.raises(ValueError, match="a proof needs a model"):
+        certify_rank(Lying(), input_shape=(1,))
+    with pytest.raises(ValueError, match="what was traced of it, which gives .*, got"):
+        balls._check_alike(np.array([1.0, 2.0]), np.array([1.0, 2.1]))
+    with pytest.raises(ValueError, match=r"does not know div.* with such arguments"):
+        certify_rank(
+            lambda p, x: torch.div(p["w"] * x, 2.0, rounding_mode="floor").sum(),
+            {"w": torch.ones(1).double()}, input_shape=(1,),
+        )  # fmt: skip
+
+
+def test_a_direction_that_matters_at_one_input_in_a_thousand_is_found():
+    """Both parameters do the same but on a strip, of a share of 1e-3 of the inputs."""
+
+    def model(params, x):
+        strip = torch.relu(1 - (x[0] - 1.5).abs() * 200)
+        return params["a"] * x[1] + params["b"] * (x[1] + strip)
+
+    params = {"a": torch.ones(()).double(), "b": torch.ones(()).double()}
+    inputs = torch.randn(60, 2, generator=torch.Generator().manual_seed(0)).double()
+    assert not ((inputs[:, 0] - 1.5).abs() < 0.01).any()
+    found = numerical_rank(model, params, inputs)
+    assert (found.rank, found.verdict) == (1, "at least")
+    assert "further outputs raise the rank" in found.reason
+
+
 def test_a_detached_parameter_counts_as_what_it_does_to_the_output():
     model = lambda params, x: (params["w"].detach() * x).sum() + params["b"]  # noqa: E731
     params = {"w": torch.ones(2).double(), "b": torch.ones(()).double()}

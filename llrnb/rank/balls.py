@@ -3,7 +3,8 @@
 A model is traced once as a list of torch's operations. Each of them is then done on balls, numbers
 of many digits with a bound for their error (Arb, by python-flint), which remember what they were
 made of; the derivatives follow backwards. What comes out encloses the derivatives of the stored
-function, whose parameters and constants are the floats as they are.
+function, whose parameters and constants are the floats as they are. That the trace computes what
+the model does is compared at every input, in floats.
 """
 
 import math
@@ -153,7 +154,8 @@ def enclosed_derivatives(
 
     Raises:
         ImportError: there is no python-flint.
-        ValueError: an operation that is not known, or steps that depend on the data.
+        ValueError: an operation that is not known, steps that depend on the data, or a trace that
+            computes something else.
     """
     if arb is None:
         raise ImportError("a proof needs python-flint: pip install 'llrnb[proof]'")
@@ -163,7 +165,8 @@ def enclosed_derivatives(
     with _digits():
         for i, wanted in outputs.items():
             with suppress(Undecided):
-                rows += _rows(graph, params, inputs[i], wanted)
+                expected = model(params, inputs[i]).detach().numpy().ravel()
+                rows += _rows(graph, params, inputs[i], wanted, expected)
                 of_input += [i] * len(wanted)
     parameters = sum(value.numel() for value in params.values())
     return np.array(rows, dtype=object).reshape(len(rows), parameters), of_input
@@ -179,12 +182,25 @@ def _digits() -> Iterator[None]:
         ctx.prec = before
 
 
-def _rows(graph, params: Params, x: Tensor, wanted: Sequence[int]) -> list[list["arb"]]:
+def _rows(
+    graph, params: Params, x: Tensor, wanted: Sequence[int], expected: np.ndarray
+) -> list[list["arb"]]:
     leaves = [_each(lambda v: Ball(arb(v)), value.numpy()) for value in params.values()]
     flat = [leaf for value in leaves for leaf in value.flat]
     made = np.asarray(_run(graph, [*leaves, _constant(x)]), dtype=object).ravel()
+    _check_alike(np.array([float(_value(y).mid()) for y in made]), expected)
     constant = [arb(0)] * len(flat)
     return [slopes(made[k], flat) if isinstance(made[k], Ball) else constant for k in wanted]
+
+
+def _check_alike(made: np.ndarray, expected: np.ndarray) -> None:
+    """Raise ValueError unless the trace gives what the model does, up to rounding."""
+    size = np.abs(expected).max(initial=0.0)
+    if made.shape != expected.shape or not (np.abs(made - expected) <= 1e-6 * size + 1e-9).all():
+        raise ValueError(
+            f"a proof needs a model that computes what was traced of it, which gives {made}, "
+            f"got {expected}"
+        )
 
 
 def _traced(model: Callable, params: Params, x: Tensor) -> torch.fx.GraphModule:
@@ -228,17 +244,25 @@ def _run(graph: torch.fx.GraphModule, arguments: list) -> object:
             return known[node.args[0]]
         else:
             args, kwargs = torch.fx.map_arg((node.args, node.kwargs), known.__getitem__)
-            made = _operation(node.target)(*args, **kwargs)
+            made = _done(node.target, args, kwargs)
             known[node] = np.asarray(made, dtype=object) if isinstance(made, Ball | arb) else made
     return None
 
 
-def _operation(target) -> Callable:
+def _done(target, args: tuple, kwargs: dict) -> object:
+    """An operation on its arguments.
+
+    Raises:
+        ValueError: it is not known, or not with such arguments.
+    """
     name = getattr(target, "__name__", str(target))
-    found = _OPERATIONS.get(name, _OPERATIONS.get(name.split(".")[0]))
-    if found is None:
+    operation = _OPERATIONS.get(name, _OPERATIONS.get(name.split(".")[0]))
+    if operation is None:
         raise ValueError(f"a proof needs operations of which it knows the error, got {name}")
-    return found
+    try:
+        return operation(*args, **kwargs)
+    except (TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"a proof does not know {name} with such arguments: {error}") from error
 
 
 def _constant(value: Tensor) -> np.ndarray:
@@ -351,15 +375,12 @@ def _normalised(x: np.ndarray, axes: int, eps: float) -> np.ndarray:
 
 def _layer_norm(x, shape, weight, bias, eps):
     found = _normalised(x, len(shape), eps)
-    found = found if weight is None else found * weight
-    return (found if bias is None else found + bias,)
+    return (_affine(found, weight, bias),)
 
 
 def _group_norm(x, weight, bias, batch, channels, pixels, groups, eps):
     found = _normalised(x.reshape(batch, groups, -1), 1, eps).reshape(x.shape)
-    of_channel = (1, channels, *[1] * (x.ndim - 2))
-    found = found if weight is None else found * weight.reshape(of_channel)
-    return (found if bias is None else found + bias.reshape(of_channel),)
+    return (_affine(found, weight, bias, (1, channels, *[1] * (x.ndim - 2))),)
 
 
 def _batch_norm(x, weight, bias, mean, variance, training, momentum, eps):
@@ -369,19 +390,19 @@ def _batch_norm(x, weight, bias, mean, variance, training, momentum, eps):
         others = [a for a in range(x.ndim) if a != 1]
         mean, variance = (_over(f, x, others, False) for f in (_mean, _variance))
     found = (x - mean.reshape(of_channel)) * _RSQRT(variance + arb(eps)).reshape(of_channel)
-    found = found if weight is None else found * weight.reshape(of_channel)
-    return (found if bias is None else found + bias.reshape(of_channel),)
+    return (_affine(found, weight, bias, of_channel),)
 
 
-def _softmax(x, axis, *_):
-    most = _over(lambda v: arb(max(float(_value(e).mid()) for e in v)), x, axis, True)
-    e = _EXP(x - most)  # a constant: it changes no value, and no slope
-    return e / _over(_sum, e, axis, True)
+def _affine(x, weight, bias, shape=(-1,)) -> np.ndarray:
+    """Times the weight and plus the bias, brought to this shape, where there are some."""
+    x = x if weight is None else x * (weight.reshape(shape) if len(shape) > 1 else weight)
+    return x if bias is None else x + (bias.reshape(shape) if len(shape) > 1 else bias)
 
 
 def _log_softmax(x, axis, *_):
-    most = _over(lambda v: arb(max(float(_value(e).mid()) for e in v)), x, axis, True)
-    return x - most - _LOG(_over(_sum, _EXP(x - most), axis, True))
+    # Less about the largest. As a constant it changes no value, and no slope.
+    x = x - _over(lambda v: arb(max(float(_value(e).mid()) for e in v)), x, axis, True)
+    return x - _LOG(_over(_sum, _EXP(x), axis, True))
 
 
 def _windows(x: np.ndarray, size, stride, padding, dilation, fill) -> np.ndarray:
@@ -504,15 +525,28 @@ def _expand(x, shape, **_):
 
 def _copied(x, *, dtype=None, **_):
     x = np.asarray(x)
-    if dtype in (None, torch.float64) or not dtype.is_floating_point:
-        return _each(arb, x.astype(float)) if dtype == torch.float64 and x.dtype != object else x
+    if dtype == torch.float64 and x.dtype != object:
+        return _each(arb, x.astype(float))
+    if dtype in (None, torch.float64) or (x.dtype != object and not dtype.is_floating_point):
+        return x
     raise ValueError(f"a proof needs a model that computes in float64, got {dtype}")
 
 
 def _filled(shape, value, *, dtype=None, **_):
     if dtype is not None and not dtype.is_floating_point:
         return np.full(shape, value)
-    return _each(arb, np.full(shape, float(value)))
+    return _copied(np.full(shape, float(value)), dtype=dtype or torch.float64)
+
+
+def _truths(function: Callable) -> Callable:
+    """A function of truths, of which numbers with an error are none."""
+
+    def of(*values, **options):
+        if any(np.asarray(value).dtype == object for value in values):
+            raise TypeError("truths are needed, got numbers")
+        return function(*values, **options)
+
+    return of
 
 
 _scaled = lambda x, y, alpha: x + y if alpha == 1 else x + y * alpha  # noqa: E731
@@ -533,7 +567,7 @@ _OPERATIONS: dict[str, Callable] = {
     "neg": operator.neg,
     "reciprocal": lambda x: _each(lambda v: 1 / v, x),
     "square": lambda x: x * x,
-    "pow": _power,
+    "pow.Tensor_Scalar": _power,
     "sqrt": _smooth(lambda v: v.sqrt(), lambda v, y: 1 / (2 * y)),
     "rsqrt": _RSQRT,
     "exp": _EXP,
@@ -565,10 +599,10 @@ _OPERATIONS: dict[str, Callable] = {
     "le": _compared(operator.le, lambda s: s <= 0),
     "eq": _compared(operator.eq, lambda s: s == 0),
     "ne": _compared(operator.ne, lambda s: s != 0),
-    "logical_not": np.logical_not,
-    "logical_and": np.logical_and,
-    "logical_or": np.logical_or,
-    "any": lambda x, axis=None, keep=False: np.any(x, axis=axis, keepdims=keep),
+    "logical_not": _truths(np.logical_not),
+    "logical_and": _truths(np.logical_and),
+    "logical_or": _truths(np.logical_or),
+    "any": _truths(lambda x, axis=None, keep=False: np.any(x, axis=axis, keepdims=keep)),
     "where": lambda condition, x, y: np.where(condition, x, y),
     "sum": lambda x, axes=None, keep=False, **_: _over(_sum, x, axes, keep),
     "mean": lambda x, axes=None, keep=False, **_: _over(_mean, x, axes, keep),
@@ -580,7 +614,7 @@ _OPERATIONS: dict[str, Callable] = {
     ),
     "amax": lambda x, axes=(), keep=False: _over(_largest, x, axes, keep),
     "amin": lambda x, axes=(), keep=False: -_over(_largest, -x, axes, keep),
-    "_softmax": _softmax,
+    "_softmax": lambda x, axis, *_: _EXP(_log_softmax(x, axis)),
     "_log_softmax": _log_softmax,
     "mm": operator.matmul,
     "bmm": operator.matmul,

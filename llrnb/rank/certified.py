@@ -33,7 +33,7 @@ _UNIT = 2.0**-53  # the relative error of one rounding
 _ROUND_UP = 1 + 2.0**-20
 _UNDERFLOW = 1e-300  # more than the absolute errors of 10^20 operations that underflow
 _MOST_ENTRIES = 10**8  # of a tangent matrix: below 1 GB
-_MOST_PARAMETERS = 600  # of a model in balls: some ten minutes
+_MOST_PARAMETERS = 600  # of a model in balls, whose elimination grows with the third power
 _SPARE = 8  # rows more than parameters
 
 Matrix = Float[np.ndarray, "row column"]

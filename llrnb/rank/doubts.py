@@ -21,6 +21,7 @@ _PER_SCALE = 6
 # Of `rarely_told`: inputs, numbers in all of them, and what a change must be over the floor.
 _FAR = [1.0, 1.0, 1.0, 1.0, 4.0, 16.0, 64.0, 1024.0]
 _FURTHER, _MOST_NUMBERS, _TOLD = 2**14, 2**21, 1e3
+_AT_A_TIME = 2**10  # inputs
 _MOST_COLUMNS = 1500  # of which singular vectors are had in seconds
 
 
@@ -187,6 +188,8 @@ def rarely_told(
     except (TypeError, ValueError, RuntimeError, IndexError):
         return None  # a model may refuse inputs that are none of its own, or have no such form
     size = torch.stack(usual).amax(0)
+    if not size.isfinite().any():
+        return None
     size = torch.maximum(size, size[size.isfinite()].median())
     floor = found.cut / float(found.singular_values[found.rank - 1]) if found.rank else 0.0
     told = (change > _TOLD * (floor * size + noise)) & (change > 2.0**-30 * size)
@@ -225,8 +228,11 @@ def _along(
     moves = {
         name: part.view_as(value) for (name, value), part in zip(params.items(), parts, strict=True)
     }
-    of_params = lambda values: outputs_of(model, values, points)  # noqa: E731
-    return torch.func.jvp(of_params, (dict(params),), (moves,))[1].double().flatten()
+    found = []
+    for some in points.split(_AT_A_TIME):
+        of_params = lambda values, some=some: outputs_of(model, values, some)  # noqa: E731
+        found.append(torch.func.jvp(of_params, (dict(params),), (moves,))[1].double().flatten())
+    return torch.cat(found)
 
 
 def _others(inputs: Tensor, rank: int) -> Tensor:
