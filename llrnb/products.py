@@ -5,7 +5,7 @@ the oldest model with more parameters than its functions have: for factors that 
 matrices of a rank r are its functions, and need r (rows + columns - r) measurements at least.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import accumulate, pairwise
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.networks import Params
-from llrnb.rank import matrix_rank
+from llrnb.rank.rounding import EPS
+from llrnb.rank.singular import matrix_rank
 from llrnb.streams import rng
 
 
@@ -127,10 +128,11 @@ def product_rank(net: MatrixProduct, params: Params) -> int:
         rank = sum_l (u_l - u_(l-1)) v_l,    u_l = rank A_l,    v_l = rank B_l,    u_0 = 0;
 
     of two factors, rank(w_2) n + rank(w_1) m - rank(w_2) rank(w_1) for a product of m rows and n
-    columns. The ranks u_l and v_l are numerical.
+    columns. The ranks u_l and v_l are numerical, with the rounding of the products bounded.
 
     Raises:
-        TypeError, ValueError: params that are not this product's, or not finite.
+        TypeError, ValueError: params that are not this product's, or not finite, or a product whose
+            rank is not clear of rounding.
 
     >>> net = MatrixProduct((4, 3, 4))
     >>> product_rank(net, net.init())  # of 24 parameters; all 16 entries are free but for one
@@ -140,8 +142,27 @@ def product_rank(net: MatrixProduct, params: Params) -> int:
     params = checks.double_params(params)
     net.check(params)
     factors = [params[name] for name in net.shapes]
-    before = accumulate(factors[:-1], lambda product, w: w @ product)
-    after = accumulate(factors[:0:-1], torch.matmul)
-    v = [net.widths[0], *(matrix_rank(part).rank for part in before)]
-    u = [net.widths[-1], *(matrix_rank(part).rank for part in after)][::-1]
+    before, after = factors[:-1], [w.mT for w in factors[:0:-1]]
+    v = [net.widths[0], *(_ranks(before) if before else [])]
+    u = [net.widths[-1], *(_ranks(after) if after else [])][::-1]
     return sum((u_l - below) * v_l for below, u_l, v_l in zip([0, *u], u, v, strict=False))
+
+
+def _ranks(factors: list[Tensor]) -> Iterator[int]:
+    """The ranks of the first factor, of the product of the first two, and so on."""
+    products = accumulate(factors[1:], _multiplied, initial=(factors[0], factors[0] * 0))
+    for made, error in products:
+        found = matrix_rank(made, error[None])
+        if not found.convincing:
+            raise ValueError(
+                "the rank of a product needs factors of which rounding tells the ranks, got some "
+                f"of which {found.reason}"
+            )
+        yield found.rank
+
+
+def _multiplied(so_far: tuple[Tensor, Tensor], w: Tensor) -> tuple[Tensor, Tensor]:
+    """A factor times a matrix and the bound of its error."""
+    made, error = so_far
+    rounding = (made.shape[0] + 2) * EPS * (w.abs() @ made.abs())
+    return w @ made, w.abs() @ error + rounding

@@ -116,6 +116,7 @@ def corner(preset, metric, variant=""):
 
 
 NAMES = {
+    "published": published,
     "cnn": cnn,
     "corner": corner,
     "cover_probability": cover_probability,

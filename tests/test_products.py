@@ -73,6 +73,26 @@ def test_the_rank_of_more_factors_is_that_of_singular_values(seed):
         assert found == numerical_rank(net, params).rank
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_product_that_is_zero_up_to_rounding_is_zero(seed):
+    """w3 w2 = 0 but for its rounding: the columns of w2 lie in what w3 does not see."""
+    stream = np.random.default_rng(seed)
+    basis = np.linalg.qr(stream.standard_normal((4, 4)))[0]
+    w1, w2 = stream.standard_normal((4, 5)), basis[:, :2] @ stream.standard_normal((2, 4))
+    w3 = stream.standard_normal((3, 2)) @ basis[:, 2:].T
+    assert 0 < np.abs(w3 @ w2).max() < 1e-14
+    params = {f"w{k}": torch.from_numpy(w) for k, w in enumerate((w1, w2, w3), 1)}
+    # u = 0, 2, 3 and v = 5, 4, 2
+    assert product_rank(MatrixProduct((5, 4, 4, 3)), params) == 2 * 4 + 1 * 2
+
+
+def test_a_product_of_which_rounding_does_not_tell_the_rank_is_refused():
+    params = {"w1": torch.diag(torch.tensor([1.0, 1e-14])).double(), "w2": torch.eye(2).double()}
+    params["w1"][0, 1] = 1.0
+    with pytest.raises(ValueError, match="needs factors of which rounding tells the ranks"):
+        product_rank(MatrixProduct((2, 2, 2)), params)
+
+
 def test_a_wide_product_has_the_rank_of_the_matrices_of_its_rank():
     """Rank 2 in 5 x 6: 2 (5 + 6 - 2) = 18 dimensions, at factors that have this rank, too."""
     u, v = np.random.default_rng(0).standard_normal((2, 6, 2))
