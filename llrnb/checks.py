@@ -228,6 +228,22 @@ def shapes(params: Mapping[str, Tensor], needed: Mapping[str, tuple[int, ...]]) 
         raise ValueError(f"the network needs params of shapes {dict(needed)}, got {found}")
 
 
+def device(name: str) -> None:
+    """Raise ValueError unless torch knows the device, RuntimeError unless it is here."""
+    try:
+        kind = torch.device(name).type if isinstance(name, str | torch.device) else "meta"
+    except RuntimeError:
+        kind = "meta"
+    if kind == "meta":  # where nothing is computed
+        raise ValueError(f"the device needs to be a torch device, got {came(name)}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"device {name!r} needs a CUDA GPU, and torch finds none here")
+    try:
+        torch.empty(0, device=name)
+    except Exception as error:  # each backend has its own
+        raise RuntimeError(f"device {name!r} needs to be here, got: {error}") from None
+
+
 def room(what: str, *shape: int) -> None:
     """Raise ValueError if an array of this shape does not fit."""
     if prod(shape) > _ROOM:

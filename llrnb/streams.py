@@ -38,6 +38,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "further inputs": (),
     "further directions": (),
     "last digits": ("seed",),
+    "signs of a sketch": (),
     "rows of a certificate": ("samples", "params", "seed"),
     "lines of series": (),
     "residual": (),

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from llrnb import cnn, fully_connected, train
+from llrnb import cnn, from_module, fully_connected, train
 from llrnb.activations import ACTIVATIONS
 from llrnb.networks import TwoLayerNetwork
 from llrnb.stacks import Stack
-from llrnb.training import LOSSES, Adam, GradientDescent, Training, batched, cpu, cuda
+from llrnb.training import LOSSES, Adam, GradientDescent, Training, batched, cpu, cuda, general
 from llrnb.training.losses import squared
 from llrnb.training.task import Task
 from tests.emulated_gpu import kernel_in, library
@@ -137,7 +137,7 @@ def emulated(some: Task, folder, blocks: int = 10**6) -> Training:
 )
 def test_the_kernel_on_the_processor_agrees_with_the_torch_engine(name, by, folder):
     whole = own_task(NETWORKS[name], OPTIMIZERS[by], steps=4 if name == "300" else 9)
-    batches = replace(whole, batch_size=5, record_at=(0, 2, 3))
+    batches = replace(whole, batch_size=5, record_at=(0, 3, 2, 3))
     for some, blocks in ((whole, 10**6), (batches, 10**6), (batches, 2)):  # 2: several turns
         found, known = emulated(some, folder, blocks), batched.descend(some, lambda made: None)
         assert found.status == known.status and torch.equal(found.steps, known.steps)
@@ -372,3 +372,40 @@ def test_the_torch_engine_trains_every_activation_as_on_the_processor(activation
     here, there = (train(net, *draw(net, 2, 9), device=d, **options) for d in ("cpu", "cuda"))
     for name, value in here.params.items():
         assert torch.allclose(value, there.params[name], rtol=1e-9, atol=1e-12)
+
+
+@gpu
+@pytest.mark.parametrize("from_step", [0, 10**6], ids=["compiled", "captured"])
+def test_the_general_engine_trains_modules_as_on_the_processor(from_step, monkeypatch):
+    monkeypatch.setattr(batched, "_LONG", from_step)
+    module = torch.nn.Sequential(
+        torch.nn.Conv1d(1, 3, 2), torch.nn.GELU(), torch.nn.Flatten(), torch.nn.Linear(12, 2)
+    )
+    stream = torch.Generator().manual_seed(4)
+    inputs, outputs = (
+        torch.randn(9, *shape, generator=stream).double() for shape in ((1, 5), (2,))
+    )
+    options = {"learning_rates": [0.01, 0.03], "std": 0.5, "steps": 250, "optimizer": Adam()}
+    here, there = (train(module, inputs, outputs, device=d, **options) for d in ("cpu", "cuda"))
+    assert there.engine == "general"
+    for name, value in here.params.items():
+        assert torch.allclose(value, there.params[name], rtol=1e-9, atol=1e-12)
+
+
+@gpu
+def test_a_step_that_is_another_one_each_time_is_not_replayed():
+    class Counting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.line, self.calls = torch.nn.Linear(3, 1), 0
+
+        def forward(self, x):
+            self.calls += 1
+            return self.line(x) * self.calls
+
+    model = from_module(Counting(), (3,))
+    run = general.AnyModels(
+        replace(task(NETWORKS["three"], samples=5), model=model, inputs=torch.ones(5, 3).double(),
+                starts=Stack.of([model.init(1.0, 0)]))
+    )  # fmt: skip
+    assert batched._captured(run.step, run) == run.step

@@ -48,7 +48,8 @@ def underived(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> 
     """Derivatives that differ from differences of outputs, as of detached parameters."""
     parts = tangent.split([value.numel() for value in params.values()], dim=1)
     for (name, value), part in zip(params.items(), parts, strict=True):
-        along = torch.from_numpy(np.asarray(rng("directions").standard_normal(value.shape)))
+        drawn = np.asarray(rng("directions").standard_normal(value.shape))
+        along = torch.from_numpy(drawn).to(value.device)
         slope = part @ along.flatten()
         size = float(value.square().mean().sqrt())
         steps = {h * s for h in (2.0**-17, 2.0**-26) for s in (1.0, size) if s}

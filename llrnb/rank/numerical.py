@@ -7,13 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.checks import double, double_params
+from llrnb.checks import double_params
 from llrnb.models import as_model
 from llrnb.networks import Params
 from llrnb.rank import doubts
 from llrnb.rank.rounding import last_digits, measured
 from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
-from llrnb.rank.tangent import Model, tangent_matrix
+from llrnb.rank.sketched import is_large, sketched_rank
+from llrnb.rank.tangent import Model, checked, output_shape, tangent_matrix
 from llrnb.streams import rng
 
 _MOST = 10**7  # entries of a tangent matrix, for more inputs to be drawn
@@ -25,6 +26,7 @@ def numerical_rank(
     inputs: Float[Tensor, "sample ..."] | None = None,
     *,
     input_shape: tuple[int, ...] | None = None,
+    device: str = "cpu",
 ) -> NumericalRank:
     """The model rank (Def. 5) of any differentiable model, from its tangent matrix in float64.
 
@@ -33,16 +35,20 @@ def numerical_rank(
     rank is that of the parameters up to their last digit: a copy of a neuron that is one unit in
     the last place off counts as a copy; see `exact_rank`.
 
+    Where the tangent matrix has more than 10^8 entries and is wide, the rank is that of a sketch of
+    it, and holds for these inputs: "at least".
+
     Args:
         model: as in `tangent_matrix`.
         params: its parameters; None for those that a module has.
         inputs: where to evaluate the tangent functions. None draws them from N(0, I), as many as
             are needed.
         input_shape: of one input, if none are given; a model may know it.
+        device: where the derivatives of a matrix that is sketched are computed, "cpu" or "cuda".
 
     Raises:
-        As `tangent_matrix`; ValueError for derivatives that are not finite, or for no inputs and
-        no shape of them.
+        As `tangent_matrix`; ValueError for derivatives that are not finite, for no inputs and no
+        shape of them, or for an unknown device; RuntimeError for a device that is not here.
 
     >>> from llrnb.networks import cnn
     >>> net = cnn(5, 3, kernels=1)
@@ -56,10 +62,11 @@ def numerical_rank(
     >>> numerical_rank(torch.nn.Sequential(*layers), input_shape=(4,)).rank
     23
     """
+    checks.device(device)
     if inputs is not None:
         inputs = checks.tensor(inputs, "inputs")
         model, params = as_model(model, params, tuple(inputs.shape[1:]))
-        return _judged(model, params, inputs)
+        return _judged(model, params, inputs, device)
     shape = shape_of_input(model, input_shape)
     model, params = as_model(model, params, shape)
     return on_generic_inputs(model, params, shape)[0]
@@ -87,8 +94,11 @@ def shape_of_input(model: Callable, given: tuple[int, ...] | None) -> tuple[int,
     return checks.many(checks.count, shape, "input_shape", fewest=0)
 
 
-def _judged(model: Model, params: Params, inputs: Tensor) -> NumericalRank:
-    wide, points = double_params(params), double(inputs, "inputs")
+def _judged(model: Model, params: Params, inputs: Tensor, device: str = "cpu") -> NumericalRank:
+    _, wide, points = checked(model, params, inputs)
+    outputs = output_shape(model, wide, points).numel()
+    if is_large(len(points) * outputs, sum(value.numel() for value in wide.values())):
+        return sketched_rank(model, params, inputs, outputs, device)
     tangent, errors = measured(model, wide, points)
     found = matrix_rank(tangent, errors)
     digits = last_digits(model, params, [inputs], tangent)

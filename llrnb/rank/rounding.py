@@ -1,13 +1,13 @@
 """What rounding does to a tangent matrix: measured, by computing it again a little differently."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.checks import double, double_params
+from llrnb.checks import double
 from llrnb.networks import Params
 from llrnb.rank.tangent import Model, tangent_matrix
 from llrnb.streams import rng
@@ -16,27 +16,31 @@ EPS = torch.finfo(torch.float64).eps
 _STEP = 2.0**-24
 
 
+Tangent = Callable[[Model, Params, Tensor], Tensor]
+
+
 def measured(
-    model: Model, params: Params, inputs: Float[Tensor, "sample ..."]
+    model: Model, params: Params, inputs: Float[Tensor, "sample ..."], of: Tangent = tangent_matrix
 ) -> tuple[Float[Tensor, "row param"], Float[Tensor, "way row param"]]:
     """A tangent matrix, and two matrices of the size of its errors; see `rounding`.
 
     Raises:
         As `tangent_matrix`; ValueError for derivatives that are not finite.
     """
-    tangent = tangent_matrix(model, params, inputs)
+    tangent = of(model, params, inputs)
     finite = tangent.view(len(inputs), -1).isfinite().all(1)
     if not finite.all():
         raise ValueError(
             "a rank needs finite derivatives, got NaN or infinity "
             f"at {int((~finite).sum())} of {len(finite)} inputs"
         )
-    return tangent, rounding(model, params, inputs, tangent)
+    return tangent, rounding(model, params, inputs, tangent, of)
 
 
 def rounding(
-    model: Model, params: Params, inputs: Tensor, tangent: Float[Tensor, "row param"]
-) -> Float[Tensor, "way row param"]:
+    model: Model, params: Params, inputs: Tensor, tangent: Float[Tensor, "row param"],
+    of: Tangent = tangent_matrix,
+) -> Float[Tensor, "way row param"]:  # fmt: skip
     """Two matrices of the size of the errors in a tangent matrix.
 
     - The fourth difference of the matrix along the params, of step 2^-24: what is smooth drops
@@ -45,18 +49,17 @@ def rounding(
     - Its change when params and inputs move by one unit in the last place, the inputs in another
       order and in two batches.
     """
-    params, inputs = double_params(params), double(inputs, "inputs")
     fourth = 6 * tangent
     for weight, steps in ((1, 2), (-4, 1), (-4, -1), (1, -2)):
         moved = {name: value * (1 + steps * _STEP) for name, value in params.items()}
-        fourth += weight * tangent_matrix(model, moved, inputs)
+        fourth += weight * of(model, moved, inputs)
     moved = {name: moved_by(value, EPS, seed) for seed, (name, value) in enumerate(params.items())}
     order = torch.from_numpy(rng("last digits", seed=0).permutation(len(inputs)))
     again = torch.empty_like(tangent)
     rows = again.view(len(inputs), -1)
     for batch in order.tensor_split(2):
         if len(batch):
-            found = tangent_matrix(model, moved, moved_by(inputs[batch], EPS, len(params)))
+            found = of(model, moved, moved_by(inputs[batch], EPS, len(params)))
             rows[batch] = found.view(len(batch), -1)
     errors = torch.stack([fourth.div_(70**0.5), again.sub_(tangent)])
     if errors.isfinite().all():
@@ -70,12 +73,13 @@ def last_digits(
     """The change of the matrix within the last stored digit; None if all came in float64."""
     if all(value.dtype == torch.float64 for value in (*params.values(), *inputs)):
         return None
-    moved = {name: _half_a_digit(value, seed) for seed, (name, value) in enumerate(params.items())}
-    points = torch.cat([_half_a_digit(points, len(params)) for points in inputs])
+    moved = {name: half_a_digit(value, seed) for seed, (name, value) in enumerate(params.items())}
+    points = torch.cat([half_a_digit(points, len(params)) for points in inputs])
     return (tangent_matrix(model, moved, points) - tangent)[None]
 
 
-def _half_a_digit(value: Tensor, seed: int) -> Tensor:
+def half_a_digit(value: Tensor, seed: int) -> Tensor:
+    """In float64, moved by half a unit in the last place that was stored; float64 stays."""
     narrow = value.dtype != torch.float64
     return moved_by(double(value, "values"), narrow * torch.finfo(value.dtype).eps / 2, seed)
 
@@ -83,4 +87,4 @@ def _half_a_digit(value: Tensor, seed: int) -> Tensor:
 def moved_by(values: Tensor, relative: float, seed: int) -> Tensor:
     """Every value times 1 + relative or 1 - relative, by chance; zeros stay."""
     signs = np.asarray(rng("last digits", seed=seed).choice([-1.0, 1.0], values.shape))
-    return values * (1 + relative * torch.from_numpy(signs))
+    return values * (1 + relative * torch.from_numpy(signs).to(values.device))

@@ -41,6 +41,16 @@ def tangent_matrix(
     ...                torch.tensor([[3.0, 4.0]]))
     tensor([[3., 4.]], dtype=torch.float64)
     """
+    model, params, inputs = checked(model, params, inputs)
+    if is_tanh_network(model):
+        return _closed_form(model, params, inputs)
+    return derivatives(model, params, inputs)
+
+
+def checked(
+    model: Model | torch.nn.Module, params: Params | None, inputs: Tensor
+) -> tuple[Model, Params, Tensor]:
+    """The arguments of `tangent_matrix`, in float64 on the CPU; its errors."""
     inputs = double(inputs, "inputs")
     model, params = as_model(model, params, tuple(inputs.shape[1:]))
     params = double_params(params)
@@ -49,20 +59,23 @@ def tangent_matrix(
             f"a tangent matrix needs at least 1 input, got inputs of shape {tuple(inputs.shape)}"
         )
     if is_tanh_network(model):
-        return _closed_form(model, params, inputs)
+        model.check(params)
+        if inputs.shape[1:] != (model.input_dim,):
+            raise ValueError(
+                f"the network needs inputs of shape (sample, {model.input_dim}), "
+                f"got {tuple(inputs.shape)}"
+            )
     if isinstance(model, ModuleModel):
         _check_alone(model, params, inputs[:3])
+    return model, params, inputs
 
-    def checked(params: Params, x: Tensor) -> Tensor:
-        output = model(params, x)
-        if not isinstance(output, Tensor) or output.is_complex():
-            came = output.dtype if isinstance(output, Tensor) else type(output).__name__
-            raise TypeError(f"a model needs a real tensor as output, got {came}")
-        return output
 
-    with torch.no_grad():
-        shape = checked(params, inputs[0]).shape
-    slope = torch.func.jacrev(checked) if shape else torch.func.grad(checked)
+def derivatives(
+    model: Model, params: Params, inputs: Float[Tensor, "sample ..."]
+) -> Float[Tensor, "row param"]:
+    """The same by automatic differentiation, for what has been checked, on whatever device."""
+    real, shape = _real(model), output_shape(model, params, inputs)
+    slope = torch.func.jacrev(real) if shape else torch.func.grad(real)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")
@@ -70,9 +83,28 @@ def tangent_matrix(
     except RuntimeError:
         if not isinstance(model, ModuleModel):
             raise
-        return _one_by_one(checked, params, inputs)
+        return _one_by_one(real, params, inputs)
     rows = len(inputs) * shape.numel()
     return torch.cat([slopes[name].reshape(rows, -1) for name in params], dim=1)
+
+
+def output_shape(model: Model, params: Params, inputs: Float[Tensor, "sample ..."]) -> torch.Size:
+    """Of one input."""
+    with torch.no_grad():
+        return _real(model)(params, inputs[0]).shape
+
+
+def _real(model: Model) -> Model:
+    """The model, which raises TypeError where it makes no real numbers."""
+
+    def real(params: Params, x: Tensor) -> Tensor:
+        output = model(params, x)
+        if not isinstance(output, Tensor) or output.is_complex():
+            came = output.dtype if isinstance(output, Tensor) else type(output).__name__
+            raise TypeError(f"a model needs a real tensor as output, got {came}")
+        return output
+
+    return real
 
 
 def _check_alone(model: ModuleModel, params: Params, inputs: Tensor) -> None:
@@ -112,12 +144,6 @@ def _closed_form(
     By a[k, p]: tanh(u). By w[k, e]: the sum over p of a[k, p] sech^2(u) x[window p][e], and by
     b[k]: without the x; not summed if the kernels are not shared. By c: 1.
     """
-    net.check(params)
-    if inputs.shape[1:] != (net.input_dim,):
-        raise ValueError(
-            f"the network needs inputs of shape (sample, {net.input_dim}), "
-            f"got {tuple(inputs.shape)}"
-        )
     seen = inputs[:, torch.tensor(net.windows, device=inputs.device)]
     w, a, b = params["w"], params["a"], params.get("b", inputs.new_zeros(()))
     u = torch.einsum("ipe,ke->ikp" if net.shared else "ipe,kpe->ikp", seen, w)

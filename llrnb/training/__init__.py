@@ -144,7 +144,7 @@ def train(
     )  # fmt: skip
     chosen, why = _engine(engine, task)
     if chosen is not cpu:
-        check_device(device)
+        checks.device(device)
     with progress.bar(steps * len(rates)) as report:
         found = _descended(chosen, task, report)
     return replace(found, model=model, engine=chosen.NAME, passed_over=why)
@@ -303,19 +303,3 @@ def _numbers(values: Tensor | np.ndarray, name: str) -> Tensor:
         if kept and values.layout == torch.strided and not values.is_meta:
             return values.detach().to("cpu", torch.int64)
     return checks.data(values, name)
-
-
-def check_device(device: str) -> None:
-    """Raise ValueError unless torch knows the device, RuntimeError unless it is here."""
-    try:
-        kind = torch.device(device).type if isinstance(device, str | torch.device) else "meta"
-    except RuntimeError:
-        kind = "meta"
-    if kind == "meta":  # where nothing is computed
-        raise ValueError(f"the device needs to be a torch device, got {checks.came(device)}")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(f"device {device!r} needs a CUDA GPU, and torch finds none here")
-    try:
-        torch.empty(0, device=device)
-    except Exception as error:  # each backend has its own
-        raise RuntimeError(f"device {device!r} needs to be here, got: {error}") from None

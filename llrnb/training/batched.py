@@ -1,10 +1,11 @@
 """The torch engine: all two-layer networks in one batch of tensor operations, on any device.
 
-A step is a fixed sequence of operations on fixed tensors. On a GPU a run of steps is captured once
-as a graph and replayed, so that no step waits for Python; elsewhere the same steps are called, with
-so many networks at a time that their activations stay in a core's cache.
+A step is a fixed sequence of operations on fixed tensors. On a GPU it is captured once as a graph
+and replayed, so that no step waits for Python; elsewhere the same step is called, with so many
+networks at a time that their activations stay in a core's cache.
 """
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.activations import ACTIVATIONS, TANH, activation_of
+from llrnb.activations import TANH, activation_of
 from llrnb.networks import TwoLayerNetwork, is_two_layer, kind_of
 from llrnb.stacks import Stack
 from llrnb.streams import rng
@@ -25,6 +26,9 @@ NAME = "torch"
 
 # Steps between two questions whether every network has stopped; on a GPU a question waits.
 _PATIENCE = 100
+
+# Steps from which on a GPU's step is worth compiling.
+_LONG = 20_000
 
 # Activations of the networks that a processor trains at a time.
 _TOGETHER = 2**17
@@ -61,11 +65,11 @@ def in_parts(
 
 def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Training:
     """Train these networks together."""
-    chunks: _Steps | _Epochs
+    chunks: Steps | Epochs
     if task.batch_size is None or task.batch_size >= task.samples:
-        chunks = _Steps(run)
+        chunks = Steps(run)
     else:
-        chunks = _Epochs(run, task.batch_size, task.seeds)
+        chunks = Epochs(run, task.batch_size, task.seeds)
     history = empty_history(task.starts, task.record_at)
     at = 0
     for event in sorted({*task.record_at, task.steps}):
@@ -76,11 +80,7 @@ def _descend(task: Task, run: "Descents", report: Callable[[int], None]) -> Trai
             report(at * task.nets)
         at = event
         loss = run.measure().double().cpu()
-        for record, step in enumerate(task.record_at):
-            if step == event:
-                history.loss[record] = loss
-                for name, value in run.params.items():
-                    history.params[name][record] = value.cpu()
+        history.keep(event, loss, run.params)
     status = tuple(
         stopped(float(value), int(made), tolerance=task.tolerance, limit=task.steps)
         or Status.STEP_LIMIT
@@ -111,14 +111,12 @@ class Descents:
     Attributes:
         x: (net or 1, sample, ...).
         y: (net or 1, sample, ...).
-        captured: whether a step is a fixed sequence of operations, which a GPU can replay.
     """
-
-    captured = True
 
     def __init__(self, task: Task) -> None:
         device, dtype = task.device, task.dtype
         self.tolerance, self.optimizer, self.device = task.tolerance, task.optimizer, device
+        self.long = task.steps >= _LONG
         self.params = {
             name: value.to(device, dtype, copy=True) for name, value in task.starts.items()
         }
@@ -167,11 +165,6 @@ class Descents:
             for old, new in zip([value, *memory], [moved[0], *moved[1]], strict=True):
                 torch.where(going, new, old, out=old)
 
-    def make(self, steps: int) -> None:
-        """So many updates on all samples."""
-        for _ in range(steps):
-            self.step()
-
 
 class Networks(Descents):
     """Two-layer networks with the squared loss.
@@ -185,7 +178,6 @@ class Networks(Descents):
         super().__init__(task)
         self.net = checks.instance(task.model, TwoLayerNetwork, "model")
         self.activation = activation_of(self.net.activation)
-        self.captured = self.activation in ACTIVATIONS.values()  # of others nothing is known
         windows = torch.tensor(self.net.windows, device=self.x.device)
         seen = self.x[..., windows]
         if self.net.bias:
@@ -242,24 +234,20 @@ class Networks(Descents):
         return gradient, loss
 
 
-class _Steps:
+class Steps:
     """Runs of full-batch steps."""
 
     def __init__(self, run: Descents) -> None:
         self.length = _PATIENCE
-        self.one = _captured(run.step, run)
-        self.many = _captured(lambda: run.make(_PATIENCE), run)
+        self.step = _captured(run.step, run)
 
     def advance(self, at: int, count: int) -> None:
         """Make so many steps, from the step `at` of a run on."""
-        if count == self.length:
-            self.many()
-        else:
-            for _ in range(count):
-                self.one()
+        for _ in range(count):
+            self.step()
 
 
-class _Epochs:
+class Epochs:
     """Runs of steps on mini-batches; every epoch takes the samples in a new order.
 
     A network's orders come from a stream of its own. Whether it has stopped is asked, on all
@@ -296,19 +284,55 @@ class _Epochs:
 
 
 def _captured(work: Callable[[], object], run: Descents) -> Callable[[], object]:
-    """The work as one graph, on a GPU; itself elsewhere."""
-    device = run.device
-    if torch.device(device).type != "cuda" or not run.captured:
+    """The work as one graph, on a GPU; itself elsewhere, or where no graph does the same.
+
+    That is where a step asks the GPU for a number, or is another one each time. For many steps the
+    work is compiled, which takes seconds.
+    """
+    device = torch.device(run.device)
+    if device.type != "cuda":
         return work
-    before = [tensor.clone() for tensor in run.state()]
-    aside = torch.cuda.Stream(device)
-    aside.wait_stream(torch.cuda.current_stream(device))
+    candidates = [torch.compile(work, dynamic=False), work] if run.long else [work]
+    with torch.cuda.device(device):
+        before = [tensor.clone() for tensor in run.state()]
+        work()
+        known = _exchanged(run, before)
+        for candidate in candidates:
+            try:
+                with torch._dynamo.config.patch(recompile_limit=sys.maxsize):
+                    replay = _graph_of(candidate)
+                _exchanged(run, before)
+                replay()
+            except Exception:  # of many kinds, by what a model does
+                _exchanged(run, before)
+                continue
+            if all(map(_alike, known, _exchanged(run, before))):
+                return replay
+    return work
+
+
+def _graph_of(work: Callable[[], object]) -> Callable[[], object]:
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         work()  # libraries allocate when they are first used, which a capture forbids
-    torch.cuda.current_stream(device).wait_stream(aside)
-    for tensor, value in zip(run.state(), before, strict=True):
-        tensor.copy_(value)
+    torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.device(device), torch.cuda.graph(graph):
+    with torch.cuda.graph(graph):
         work()
     return graph.replay
+
+
+def _exchanged(run: Descents, state: list[Tensor]) -> list[Tensor]:
+    """A copy of a run's state, which becomes the other one."""
+    copies = [tensor.clone() for tensor in run.state()]
+    for tensor, value in zip(run.state(), state, strict=True):
+        tensor.copy_(value)
+    return copies
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Up to the order of sums."""
+    one, other = one.double(), other.double()
+    same = (one == other) | (one.isnan() & other.isnan())
+    return bool((same | ((one - other).abs() <= 1e-4 * other.abs().max())).all())

@@ -47,8 +47,6 @@ def descend(task: Task, report: Callable[[int], None]) -> Training:
 class Squares(Descents):
     """Networks whose model knows the gradient of their squares; each has data of its own."""
 
-    captured = False  # which was not tried on a GPU
-
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         model: Any = task.model

@@ -289,10 +289,7 @@ def _descended(run: "_Run", report: Callable[[int], None]) -> Training:
         run.advance(at, event, report)
         at = event
         if event in task.record_at:
-            record = task.record_at.index(event)
-            history.loss[record] = run.loss.double().cpu()
-            for name, value in run.unpacked().items():
-                history.params[name][record] = value
+            history.keep(event, run.loss, run.unpacked())
     loss, made = run.loss.double().cpu(), run.made.cpu()
     status = tuple(
         stopped(float(value), int(steps), tolerance=task.tolerance, limit=task.steps)

@@ -19,9 +19,9 @@ from llrnb.training.task import Task
 
 NAME = "general"
 
-# Numbers of the networks that are trained at a time: for each sample at most some as many as
-# parameters, for most kinds of layers.
-_TOGETHER = 2**26
+# Numbers of the networks that are trained at a time, on a processor and on a GPU: for each sample
+# at most some as many as parameters, for most kinds of layers.
+_TOGETHER, _ON_GPU = 2**26, 2**29
 
 
 def refuses(task: Task) -> str | None:
@@ -32,13 +32,15 @@ def refuses(task: Task) -> str | None:
 def descend(task: Task, report: Callable[[int], None]) -> Training:
     """Train every network; see `llrnb.train`."""
     of_each = sum(value[0].numel() for value in task.starts.values())
-    return in_parts(task, AnyModels, max(1, _TOGETHER // (of_each * (1 + task.samples))), report)
+    numbers = _TOGETHER if torch.device(task.device).type == "cpu" else _ON_GPU
+    together = max(1, numbers // (of_each * (1 + task.samples)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        return in_parts(task, AnyModels, together, report)
 
 
 class AnyModels(Descents):
     """Networks of any kind, with any loss."""
-
-    captured = False
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -61,9 +63,7 @@ class AnyModels(Descents):
         slopes = torch.func.grad_and_value(self._mean_loss)
         of_net = (0, None, None) if shared else (0, 0, 0)
         data = (x[0], y[0]) if shared else (x, y)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="There is a performance drop")
-            return torch.vmap(slopes, in_dims=of_net)(self.params, *data)
+        return torch.vmap(slopes, in_dims=of_net)(self.params, *data)
 
     def _one_by_one(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         found, losses = {name: torch.zeros_like(v) for name, v in self.params.items()}, []

@@ -1,6 +1,6 @@
 """What a training run leaves behind: numerical outcomes are data, not exceptions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -32,6 +32,14 @@ class History:
     steps: tuple[int, ...]
     params: Params  # each (record, net, ...)
     loss: Float[Tensor, "record net"]
+
+    def keep(self, at: int, loss: Tensor, params: Mapping[str, Tensor]) -> None:
+        """The networks at this step, in every record of it."""
+        for record, step in enumerate(self.steps):
+            if step == at:
+                self.loss[record] = loss
+                for name, value in params.items():
+                    self.params[name][record] = value
 
     def at(self, record: int) -> Stack:
         """The networks at one of these steps."""
