@@ -357,7 +357,7 @@ def run_notebook(parameters: dict, executed: str) -> None:
             papermill.execute_notebook(
                 notebook,
                 _escaped(executed),
-                parameters,
+                {**parameters, "from_file": False},
                 **on_gpu,
                 progress_bar=False,
                 log_output=False,
