@@ -12,6 +12,7 @@ A sweep that was stopped goes on with the same command.
 
 import argparse
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ _REFUSALS = (
     *(ValueError, TypeError, RuntimeError, OSError, ImportError),
     *(sweep.SweepFailed, store.FolderInUse, store.DamagedRows),
 )
+
+_YAML = (".yaml", ".yml")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,13 +89,11 @@ def _status(options: argparse.Namespace) -> int:
 
 def _publish(options: argparse.Namespace) -> int:
     preset = _preset(options)
-    table = sweep.collect(preset, options.results, options.device)
-    name, kind = options.sweep, options.preset
-    if name not in SWEEPS:  # a file of one's own
-        place, _, kind = name.rpartition(":") if ":" in name else (name, "", "own")
-        name, kind = Path(place).stem, kind.lower()
+    name, kind = _published_name(options)
     path = options.to / f"{name}-{kind}.parquet"
-    keys = [cell.key for cell in sweep.on_device(preset, options.device)]
+    # Cells of other labels may share a key.
+    keys = list(dict.fromkeys(cell.key for cell in sweep.on_device(preset, options.device)))
+    table = sweep.collect(preset, options.results, options.device)
     records = store.provenances(options.results, keys)
     manifest = {"sweep": name, "preset": kind, "physics": sweep.PHYSICS}
     store.publish(path, table, {**manifest, **provenance.summary(records)})
@@ -100,8 +101,21 @@ def _publish(options: argparse.Namespace) -> int:
     return 0
 
 
+def _published_name(options: argparse.Namespace) -> tuple[str, str]:
+    """Of a sweep and its preset, as a table's file has it."""
+    if options.sweep in SWEEPS:
+        return options.sweep, options.preset
+    place, _, kind = options.sweep.rpartition(":")
+    if options.sweep.endswith(_YAML):
+        place, kind = options.sweep, "own"
+    name = re.sub(r"\.(py|ya?ml)$", "", Path(place).name).replace(".", "-")
+    if name in SWEEPS:
+        raise ValueError(f"a file of one's own needs another name than the sweep {name!r}")
+    return name, kind.lower()
+
+
 def _preset(options: argparse.Namespace) -> sweep.Preset:
-    if options.sweep.endswith((".yaml", ".yml")):
+    if options.sweep.endswith(_YAML):
         return sweep.from_yaml(options.sweep)
     if ":" in options.sweep:
         return checks.instance(sweep.referred(options.sweep), sweep.Preset, options.sweep)

@@ -1,5 +1,7 @@
 """The parameters of many networks of one kind: one of them, some of them, a file and back."""
 
+import hashlib
+import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,8 @@ class Stack(Mapping[str, Tensor]):
 
     It is read like a dict of tensors, so its `len` is the number of names; that of networks is
     `nets`. A number gives one network's parameters, and a slice, numbers or a mask give a stack.
-    One network and a slice share their memory with the stack.
+    One network and a slice share their memory with the stack. As for models, `==` asks whether two
+    are one object.
 
     Attributes:
         params: every parameter (net, ...), of floats.
@@ -71,14 +74,29 @@ class Stack(Mapping[str, Tensor]):
 
     @classmethod
     def joined(cls, stacks: Iterable["Stack"]) -> "Stack":
-        """The networks of all stacks, in order."""
-        stacks = list(stacks)
-        return cls({name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]})
+        """The networks of all stacks, in order.
+
+        Raises:
+            TypeError: something else than stacks.
+            ValueError: no stacks, or parameters of other names or shapes.
+        """
+        stacks = [checks.instance(stack, Stack, "each of the stacks") for stack in stacks]
+        if not stacks:
+            raise ValueError("a stack needs at least 1 stack to join, got none")
+        first = stacks[0].shapes
+        if others := [stack.shapes for stack in stacks if stack.shapes != first]:
+            raise ValueError(f"stacks need parameters of shapes {first} to join, got {others[0]}")
+        return cls({name: torch.cat([stack[name] for stack in stacks]) for name in first})
 
     @property
     def nets(self) -> int:
         """Number of networks."""
         return len(next(iter(self.params.values())))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of one network's parameters."""
+        return {name: tuple(value.shape[1:]) for name, value in self.params.items()}
 
     def each(self) -> Iterator[dict[str, Float[Tensor, "..."]]]:
         """The parameters of one network after the other."""
@@ -105,6 +123,7 @@ class Stack(Mapping[str, Tensor]):
         unnamed = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
         try:
             with zipfile.ZipFile(unnamed, "x") as file:
+                file.comment = self._names_hash()
                 for name, value in self.params.items():
                     with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                         array = value.detach().cpu().numpy()
@@ -123,9 +142,11 @@ class Stack(Mapping[str, Tensor]):
         """
         try:
             with zipfile.ZipFile(path) as file:
-                return cls(
-                    {name.removesuffix(".npy"): _read(file, name) for name in file.namelist()}
-                )
+                names, comment = file.namelist(), file.comment
+                stack = cls({name.removesuffix(".npy"): _read(file, name) for name in names})
+            if comment != stack._names_hash():
+                raise ValueError(f"other parameters than were saved: {stack}")
+            return stack
         except FileNotFoundError:
             raise
         except Exception as error:  # of many kinds, by what is wrong with the bytes
@@ -150,6 +171,8 @@ class Stack(Mapping[str, Tensor]):
         found = {name: value[key] for name, value in self.params.items()}
         return found if isinstance(key, int) else Stack(found)
 
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a mapping's would compare tensors
+
     def __contains__(self, name: object) -> bool:
         return name in self.params
 
@@ -160,8 +183,13 @@ class Stack(Mapping[str, Tensor]):
         return len(self.params)
 
     def __repr__(self) -> str:
-        shapes = (f"{name} {tuple(value.shape[1:])}" for name, value in self.params.items())
+        shapes = (f"{name} {shape}" for name, shape in self.shapes.items())
         return f"Stack({self.nets} networks: {', '.join(shapes)})"
+
+    def _names_hash(self) -> bytes:
+        """Of what nothing else in a file's zip protects: which arrays it holds, of how many."""
+        text = json.dumps([self.nets, *self.params])
+        return hashlib.sha256(text.encode()).hexdigest().encode()
 
     def _numbers(self, key: object) -> int | Tensor:
         """The number of a network, or those of several."""

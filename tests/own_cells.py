@@ -18,8 +18,20 @@ def number(*, samples):
     return samples
 
 
+def named(*, samples):
+    return pd.DataFrame({"name": [samples]})
+
+
 def own_column(*, samples):
     return pd.DataFrame({"samples": [samples + 0.5]})
+
+
+def with_variant(*, samples, std, trials):
+    return pd.DataFrame({"variant": range(trials)})
+
+
+def on_an_engine(*, samples, engine, device):
+    return pd.DataFrame({"value": [samples]})
 
 
 def doubled(rows):

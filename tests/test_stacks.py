@@ -1,6 +1,7 @@
 """Stacks against plain dicts of tensors, sliced by hand."""
 
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -132,6 +133,29 @@ def test_a_damaged_file_is_named(name, tmp_path):
         Stack.load(tmp_path / "another.npz")
 
 
+def test_a_flipped_bit_anywhere_in_a_file_is_noticed_or_changes_nothing(tmp_path):
+    stack = Stack({"w": torch.arange(2.0), "b": torch.ones(2, 1)})
+    stack.save(tmp_path / "stack.npz")
+    whole, path = (tmp_path / "stack.npz").read_bytes(), tmp_path / "flipped.npz"
+    for index, byte in enumerate(whole):
+        flipped = byte ^ 1 << index % 8
+        path.write_bytes(whole[:index] + bytes([flipped]) + whole[index + 1 :])
+        with suppress(DamagedStack):
+            assert_same(Stack.load(path), stack)
+
+
+def test_a_stack_equals_itself_only():
+    stack, other = Stack(params()), Stack(params())
+    assert stack == stack and stack != other and len({stack, other, stack}) == 2
+
+
+W, B = {"w": torch.ones(3)}, {"b": torch.ones(3)}
+
+
+def joined(*params):
+    return Stack.joined(map(Stack, params))
+
+
 BAD = {
     "no networks": (lambda: Stack({}), ValueError, "one leading axis"),
     "one network": (lambda: Stack({"w": torch.ones(())}), ValueError, "one leading axis"),
@@ -147,6 +171,15 @@ BAD = {
         ValueError,
         "needs params of shapes",
     ),
+    "none to join": (lambda: Stack.joined([]), ValueError, "at least 1 stack to join, got none"),
+    "a name more": (lambda: joined(W, {**W, **B}), ValueError, "shapes {'w': .* to join, got .*b"),
+    "a name less": (lambda: joined({**W, **B}, W), ValueError, "shapes {'w': .*b.* to join, got"),
+    "other shapes": (
+        lambda: joined(W, {"w": torch.ones(3, 2)}),
+        ValueError,
+        r"shapes {'w': \(\)} to join, got {'w': \(2,\)}",
+    ),
+    "dicts": (lambda: Stack.joined([W, W]), TypeError, "each of the stacks needs to be a Stack"),
     "another number": (lambda: Stack(params())[5], IndexError, "a stack of 5 networks .*got 5"),
     "a short mask": (lambda: Stack(params())[[True]], IndexError, r"a mask for all .*got \[True\]"),
     "a truth": (lambda: Stack(params())[True], TypeError, "a stack needs .*got True"),

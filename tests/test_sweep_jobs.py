@@ -59,6 +59,15 @@ def test_a_job_stores_the_rows_that_its_function_computes(kind, tmp_path):
     assert_stored(job.cells, tmp_path)
 
 
+def test_a_job_leaves_texts_like_1e3_texts(tmp_path, monkeypatch):
+    run = partial(papermill.execute_notebook, engine_name=inside.NAME)
+    monkeypatch.setattr(papermill, "execute_notebook", run)
+    grid = sweep.Grid(own_cells.named, {"samples": ("1e3", "1e4")})
+    (job,) = jobs(grid.cells())
+    driver.run_notebook({**job.parameters, "folder": str(tmp_path)}, str(tmp_path / "run.ipynb"))
+    assert sweep.collect(grid, tmp_path)["name"].tolist() == ["1e3", "1e4"]
+
+
 @pytest.mark.parametrize("kind", PRESETS)
 def test_a_job_inside_this_process_stores_the_same_rows_and_keeps_what_failed(kind, tmp_path):
     job = jobs(PRESETS[kind].cells())[0]

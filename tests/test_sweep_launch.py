@@ -22,6 +22,7 @@ from llrnb import store, sweep
 from llrnb.presets import SWEEPS, fig3, presets_of
 from llrnb.sweep import driver
 from llrnb.sweep.plan import jobs
+from tests import own_cells
 from tests.tiny_sweep import SLOW, TINY
 
 # Two jobs.
@@ -419,6 +420,65 @@ def test_a_gpu_sweep_is_the_same_with_an_engine_of_the_gpu_and_a_gpu_for_each_wo
     monkeypatch.setattr(driver.torch.cuda, "device_count", lambda: 2)
     found = [options["env"] for options in driver.local_workers(None, "cuda").values()]
     assert found == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+
+
+@pytest.mark.parametrize("name", ["engine", "device"])
+def test_what_a_gpu_sets_is_no_label_there(name, monkeypatch):
+    monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(driver.cuda, "installed", lambda: True)
+    others = {"samples": 5, "engine": "cpu", "device": "cpu"}
+    values = others.pop(name), "another"
+    grid = sweep.Grid(own_cells.on_an_engine, {name: values}, others, seconds=1e6)
+    with pytest.raises(ValueError, match=f"other labels than what it sets, got .'{name}'."):
+        sweep.on_device(grid, "cuda")
+    assert sweep.on_device(grid, "auto") == grid.cells()
+
+
+def test_a_cell_that_stands_twice_is_refused(tmp_path):
+    class Twice:
+        def cells(self):
+            return 2 * FEW.cells()
+
+    for ask in (sweep.launch, sweep.collect, sweep.status):
+        with pytest.raises(ValueError, match="got one twice"):
+            ask(Twice(), tmp_path)
+
+
+def publish(folder: Path, mine: str) -> int:
+    options = ["--results", str(folder / "results"), "--to", str(folder / "to")]
+    return command_line.main(["publish", mine, *options])
+
+
+def test_tables_of_ones_own_have_different_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "pk").mkdir()
+    for samples, name in enumerate(("one", "two", "fig3"), start=5):
+        grid = f"Grid('tests.own_cells:named', {{'samples': [{samples}]}})"
+        text = f"from llrnb.sweep import Grid\n\nP = {grid}\n"
+        (tmp_path / "pk" / f"{name}.py").write_text(text)
+        sweep.run(sweep.referred(f"pk.{name}:P"), tmp_path / "results")
+    assert [publish(tmp_path, f"pk.{name}:P") for name in ("one", "two")] == [0, 0]
+    tables = [
+        store.published(tmp_path / "to" / f"pk-{name}-p.parquet")[0] for name in ("one", "two")
+    ]
+    assert [table["name"].tolist() for table in tables] == [[5], [6]]
+    assert publish(tmp_path, f"{tmp_path}/pk/fig3.py:P") == 1
+    assert "needs another name than the sweep 'fig3'" in capsys.readouterr().err
+    assert len(list((tmp_path / "to").iterdir())) == 4
+
+
+def test_the_time_of_a_cell_that_has_several_labels_counts_once(tmp_path):
+    path = tmp_path / "both.py"
+    path.write_text(
+        "from llrnb.sweep import Grid, Union\nfrom tests.own_cells import named\n"
+        "P = Union(tuple(Grid(named, {'samples': [5]}, {}, {'variant': v}) for v in 'ab'))\n"
+    )
+    first, _ = sweep.referred(f"{path}:P").cells()
+    record = {"start": "2026-01-01T00:00:00+00:00", "end": "2026-01-01T02:00:00+00:00"}
+    store.write(tmp_path / "results", first.key, pd.DataFrame({"name": [5]}), record)
+    assert publish(tmp_path, f"{path}:P") == 0
+    table, manifest = store.published(tmp_path / "to" / "both-p.parquet")
+    assert table["variant"].tolist() == ["a", "b"] and manifest["core_hours"] == 2
 
 
 def test_the_command_line_runs_watches_and_publishes(tmp_path, monkeypatch, capsys):

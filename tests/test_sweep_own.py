@@ -131,7 +131,8 @@ def test_a_file_that_is_no_dict_says_why(text, tmp_path):
 
 
 def test_numbers_like_1e_minus_3_are_numbers(tmp_path):
-    assert sweep.from_yaml(written(tmp_path, tolerance="1e-3")).tolerance == 1e-3
+    preset = sweep.from_yaml(written(tmp_path, tolerance="1e-3", variant="1e3"))
+    assert preset.tolerance == 1e-3 and preset.variant == "1e3"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 
 from llrnb import store
-from llrnb.sweep.plan import Cell, Job, Preset, jobs
+from llrnb.sweep.plan import Cell, Job, Preset, distinct, jobs
 from llrnb.sweep.rows import joined
 from llrnb.training import cuda
 
@@ -90,7 +90,8 @@ def launch(
         SweepFailed: some cells failed, or the scheduler was lost; the others are stored.
         store.FolderInUse: another process is filling the folder.
         store.DamagedRows: a row file was altered in the meantime.
-        ValueError: an unknown device, no workers, or workers next to a scheduler.
+        ValueError: a cell that stands twice, an unknown device, no workers, or workers next to a
+            scheduler.
         RuntimeError: a GPU was asked for and there is none.
         ImportError: the packages of `pip install 'llrnb[sweep]'` are missing.
         OSError: the folder cannot be used.
@@ -161,29 +162,42 @@ def device_for(preset: Preset, device: str) -> str:
     on_cpu = sum(cell.seconds for cell in cells) / (os.cpu_count() or 1)
     on_gpu = _GPU_STARTS + sum(cell.seconds for cell in cells) / _GPU
     chooses = all("engine" in cell.parameters for cell in cells)  # else it trains others, or none
+    chooses &= not any(_chosen(cell) for cell in cells)
     possible = chooses and torch.cuda.is_available() and cuda.installed()
     return "cuda" if possible and on_gpu < on_cpu else "cpu"
 
 
 def on_device(preset: Preset, device: str) -> list[Cell]:
-    """A preset's cells; for a GPU, with the engine that suits it."""
+    """A preset's cells; for a GPU, with the engine that suits it.
+
+    Raises:
+        ValueError: a cell that stands twice, another device, or a GPU for cells that run on none or
+            whose labels name their engine or device.
+    """
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"the device needs to be 'cpu', 'cuda' or 'auto', got {device!r}")
-    device, cells = device_for(preset, device), preset.cells()
+    device, cells = device_for(preset, device), distinct(preset.cells())
     if device == "cpu":
         return cells
     gpu = {"engine": "auto", "device": device}
     for cell in cells:
         if "device" not in cell.parameters:
             raise ValueError(f"{cell.compute} runs on device 'cpu' only, got {device!r}")
-    return [
+        if named := _chosen(cell):
+            raise ValueError(f"a sweep on a GPU needs other labels than what it sets, got {named}")
+    return distinct(
         replace(
             cell,
             parameters={name: gpu.get(name, value) for name, value in cell.parameters.items()},
             seconds=cell.seconds / _GPU,
         )
         for cell in cells
-    ]
+    )
+
+
+def _chosen(cell: Cell) -> list[str]:
+    """Labels that a GPU would make wrong."""
+    return [name for name in ("engine", "device") if name in cell.labels]
 
 
 def failure(folder: Path, cell: Cell) -> str | None:
@@ -357,7 +371,7 @@ def run_notebook(parameters: dict, executed: str) -> None:
             papermill.execute_notebook(
                 notebook,
                 _escaped(executed),
-                parameters,
+                {**parameters, "from_file": False},
                 **on_gpu,
                 progress_bar=False,
                 log_output=False,

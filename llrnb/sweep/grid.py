@@ -6,7 +6,7 @@ from inspect import signature
 from itertools import product
 
 from llrnb import checks
-from llrnb.sweep.plan import Cell, as_json, different
+from llrnb.sweep.plan import Cell, as_json, as_labels, different
 from llrnb.sweep.references import reference_to, referred, source_of, where_defined
 
 
@@ -20,15 +20,17 @@ class Grid:
     Attributes:
         compute: the function, or "file.py:name" or "package.module:name" of it. It takes the
             parameters by their names and returns a DataFrame.
-        each: for some parameters, the values to try: values of JSON. They become columns.
+        each: for some parameters, the values to try: values of JSON. They become columns, except
+            for lists and dicts.
         fixed: the values of other parameters.
-        labels: columns that only name the rows.
+        labels: columns that only name the rows, by single values.
         seconds: a guess at a cell's time on one core.
         source: what the file was found to be; empty if that does not matter.
 
     Raises:
         ValueError: a reference to nothing, parameters that the function does not take, a value that
-            stands twice, or one that JSON does not have.
+            stands twice, as 1 and 1.0 do, one that JSON does not have, or a label of the name of a
+            parameter in `each`.
 
     >>> preset = Grid("llrnb.sweep.recovery:looks", {"steps": (10, 20), "count": (1, 3)})
     >>> [tuple(cell.parameters.values()) for cell in preset.cells()]
@@ -45,12 +47,12 @@ class Grid:
     def __post_init__(self) -> None:
         reference = where_defined(reference_to(self.compute))
         each, fixed = (
-            as_json(checks.meant(checks.mapping(getattr(self, name), name)), name)
-            for name in ("each", "fixed")
+            as_json(checks.mapping(getattr(self, name), name), name) for name in ("each", "fixed")
         )
         for name, values in each.items():
-            different(map(repr, checks.many(_any, values, f"each[{name!r}]")), f"values of {name}")
-        labels = as_json(checks.mapping(self.labels, "labels"), "labels")
+            different(checks.many(_by_value, values, f"each[{name!r}]"), f"values of {name}")
+        labels = as_labels(self.labels)
+        different([*each, *labels], "the names in each and labels")
         seconds = checks.real(self.seconds, "seconds", least=0)
         checks.settle(
             self, compute=reference, each=each, fixed=fixed, labels=labels, seconds=seconds
@@ -86,8 +88,11 @@ class Grid:
         return max(self.each, key=lambda name: len(self.each[name]))
 
 
-def _any(value: object, name: str) -> object:
-    return value
+def _by_value(value: object, name: str) -> object:
+    """What is the same for values that are equal, of which dicts and lists are no keys."""
+    if isinstance(value, dict):
+        return frozenset((key, _by_value(part, name)) for key, part in value.items())
+    return tuple(_by_value(part, name) for part in value) if isinstance(value, list) else value
 
 
 def _fits(function: object, names: list[str], reference: str) -> None:

@@ -20,6 +20,7 @@ from llrnb.training.losses import loss_of, mean_loss
 
 _PLAIN = GradientDescent()
 _NOT_OF_TRAIN = ("model", "data", "samples", "trials", "test_samples", "variant")
+_NAMES = ("labels", "source", "variant")
 _SECONDS = 3e-3  # of one network and step; only the order of the jobs and the ETA rest on it
 
 
@@ -107,15 +108,20 @@ def from_yaml(path: Path | str) -> OwnModel | Grid:
         place = checks.text(given[name], name).rpartition(":")[0]
         if place.endswith(".py"):
             given[name] = str(path.parent / given[name])
-    return Grid(**given) if kind is Grid else _from_values(given)
+    return Grid(**_meant(given)) if kind is Grid else _from_values(given)
 
 
 def _from_values(given: Mapping) -> OwnModel:
     """With an optimizer, and numbers, as a file has them."""
-    values = checks.meant(given)
+    values = _meant(given)
     if "optimizer" in values:
         values["optimizer"] = optimizer_from(values["optimizer"])
     return OwnModel(**values)
+
+
+def _meant(given: Mapping) -> dict:
+    """With its numbers as numbers; a name may look like one."""
+    return {name: v if name in _NAMES else checks.meant(v) for name, v in given.items()}
 
 
 def _read(path: Path) -> object:
@@ -146,9 +152,9 @@ def own_cell(*, samples: int, source: str = "", device: str = "cpu", **others) -
         ValueError: the files are not those of `source` any more.
     """
     asked = _from_values({**others, "samples": (samples,)})
+    build, drawn, least = referred(asked.model), referred(asked.data), loss_of(asked.loss)
     if source and source != (now := source_of(asked.model, asked.data)):
         raise ValueError(f"the cell needs files with the hash {source}, got {now}")
-    build, drawn, least = referred(asked.model), referred(asked.data), loss_of(asked.loss)
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in _NOT_OF_TRAIN}
     rates, size = options["learning_rates"], asked.test_samples
     test_inputs, truth = _drawn(drawn, size, rng("own test inputs", samples=size))

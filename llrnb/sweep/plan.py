@@ -13,6 +13,7 @@ import pandas as pd
 from llrnb import checks, store
 from llrnb.descriptions import describe_optimizer, describe_target
 from llrnb.provenance import PHYSICS
+from llrnb.sweep.references import reference_to, source_of, where_defined
 from llrnb.targets import Target
 from llrnb.training import Optimizer
 
@@ -57,13 +58,13 @@ cell = checks.by_annotation(
 # A job of less would lose too much of its time on starting a kernel.
 _SECONDS_PER_JOB = 60.0
 # Functions whose parameters alone are their cells' keys: they are older than other functions.
-_BY_PARAMETERS = {
+BY_PARAMETERS = {
     "llrnb.sweep.recovery:train_cell",
     "llrnb.sweep.limit:limit_cell",
     "llrnb.sweep.phase:phase_cell",
     "llrnb.sweep.own:own_cell",
 }
-_NAMES = ("variant", "family", "multiple")  # columns that rows need not have
+NAMES = ("variant", "family", "multiple")  # columns that rows need not have
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,16 @@ class Cell:
             a list of several cells' parameters, which returns a list of DataFrames, a GPU computes
             the cells of a job by one call of it.
         parameters: everything that its rows depend on, in JSON's values.
-        labels: columns of its rows that only name them. No number depends on them, so that cells
-            which differ in nothing else have one key, and are computed once. A column that the
-            rows have of a parameter stays as it is.
+        labels: columns of its rows that only name them, by values. No number depends on them, so
+            that cells which differ in nothing else have one key, and are computed once. A column
+            that the rows have of a parameter stays as it is.
         seconds: a guess at its time on one core.
         batched: cells that differ in this parameter only may share a job.
-        source: a hash of the file of a function of one's own.
+        source: a hash of the file of a function of one's own; it is found if it is not given.
 
     Raises:
-        ValueError: values that are not JSON's.
+        ValueError: values that are not JSON's, a list or a dict as a label, a label that says
+            something else than the parameter of its name, or a reference to nothing.
     """
 
     compute: str
@@ -96,14 +98,21 @@ class Cell:
 
     def __post_init__(self) -> None:
         given = checks.mapping(self.parameters, "parameters")
-        checks.settle(self, parameters={name: as_json(v, name) for name, v in given.items()})
+        parameters = {name: as_json(v, name) for name, v in given.items()}
+        labels = as_labels(self.labels)
+        checks.settle(self, parameters=parameters, labels=labels)
+        if wrong := [name for name in labels if parameters.get(name, labels[name]) != labels[name]]:
+            raise ValueError(f"labels need other names or the parameters' values, got {wrong}")
+        if self.compute not in BY_PARAMETERS and not self.source:
+            compute = where_defined(reference_to(self.compute))
+            checks.settle(self, compute=compute, source=source_of(compute))
 
     @cached_property
     def keyed(self) -> dict:
         """What its key holds beside the version of the physics: its parameters, and its function by
         name and text unless it is one of this package's four.
         """
-        if self.compute in _BY_PARAMETERS:
+        if self.compute in BY_PARAMETERS:
             return dict(self.parameters)
         name = self.compute.rpartition("/")[2]
         return {"compute": name, "source": self.source, "parameters": self.parameters}
@@ -139,6 +148,18 @@ def as_json(value: Any, name: str) -> Any:
     )
 
 
+def as_labels(value: object) -> dict:
+    """What names rows: texts, finite numbers, True, False and None.
+
+    Raises:
+        ValueError: other values.
+    """
+    labels = as_json(checks.mapping(value, "labels"), "labels")
+    if wrong := {name: v for name, v in labels.items() if isinstance(v, list | dict)}:
+        raise ValueError(f"labels need single values, got {checks.came(wrong)}")
+    return labels
+
+
 def fields_for(function: Callable, preset: object, always: Collection[str] = ()) -> dict:
     """The fields of a preset that a cell's function takes by their names, as that takes them.
 
@@ -161,17 +182,16 @@ def described(value: object) -> object:
     return describe_optimizer(value) if isinstance(value, Optimizer) else value
 
 
-def key_of(parameters: Mapping, labels: Collection[str] = ()) -> str:
-    """The key of the cell with these parameters, of which some are only labels."""
-    numbers = {name: value for name, value in parameters.items() if name not in labels}
-    return store.key_of({**numbers, "physics": PHYSICS})
+def key_of(parameters: Mapping) -> str:
+    """The key of the cell with these parameters."""
+    return store.key_of({**parameters, "physics": PHYSICS})
 
 
 def distinct(cells: Iterable[Cell]) -> list[Cell]:
     """The cells; raises ValueError if two have one key and the same labels."""
     cells, seen = list(cells), set()
     for cell in cells:
-        rows = (cell.key, *cell.labels.values())
+        rows = (cell.key, frozenset(cell.labels.items()))
         if rows in seen:
             raise ValueError(
                 "a sweep needs different cells or variants, got one twice: "
@@ -201,7 +221,7 @@ def one_row_per_trial(table: pd.DataFrame, by: Sequence[str]) -> None:
 def grouping(table: pd.DataFrame, by: Iterable[str]) -> list[str]:
     """These columns, without those of a variant, a family or a multiple that a table lacks."""
     checks.table(table, [])
-    return [name for name in by if name in table or name not in _NAMES]
+    return [name for name in by if name in table or name not in NAMES]
 
 
 @runtime_checkable
@@ -271,13 +291,13 @@ def groups(cells: Iterable[Cell]) -> list[list[Cell]]:
     return list(found.values())
 
 
-def jobs(cells: Iterable[Cell], done: Collection[str] = ()) -> list[Job]:
-    """Jobs of about a minute for the cells that are not done, the longest first.
+def jobs(cells: Iterable[Cell]) -> list[Job]:
+    """Jobs of about a minute for these cells, the longest first.
 
     Of cells with one key only the first has a job.
     """
     bundles: list[list[Cell]] = []
-    for group in groups(cell for cell in cells if cell.key not in done):
+    for group in groups(cells):
         bundles.append([])
         for cell in group:
             if (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from llrnb import checks, provenance, store
-from llrnb.sweep.plan import Cell, Preset, distinct, groups
-from llrnb.sweep.references import referred
+from llrnb.sweep.plan import BY_PARAMETERS, NAMES, Cell, Preset, distinct, groups
+from llrnb.sweep.references import referred, source_of
 
 
 def run(preset: Preset, folder: Path | str = "") -> pd.DataFrame:
@@ -19,7 +19,8 @@ def run(preset: Preset, folder: Path | str = "") -> pd.DataFrame:
             earlier run stored is read. Nowhere if empty.
 
     Raises:
-        ValueError: a cell that stands twice.
+        ValueError: a cell that stands twice, a function whose file has changed since its cells
+            were made, or a label with the name of a result.
         TypeError: a function that returns no DataFrame.
     """
     cells = distinct(preset.cells())
@@ -43,6 +44,9 @@ def joined(tables: Iterable[pd.DataFrame], cells: Sequence[Cell]) -> pd.DataFram
 def _labelled(rows: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     """With a cell's labels as the first columns, whatever they were called when it was stored."""
     own = set(rows) & set(cell.parameters)  # say more than the parameters of these names
+    old = set(NAMES) if cell.compute in BY_PARAMETERS else set()  # columns of older files
+    if taken := sorted(set(rows) & set(cell.labels) - own - old):
+        raise ValueError(f"labels need names that {cell.compute} gives no columns, got {taken}")
     labels = {name: value for name, value in cell.labels.items() if name not in own}
     return rows.assign(**labels)[[*labels, *(name for name in rows if name not in labels)]]
 
@@ -50,7 +54,7 @@ def _labelled(rows: pd.DataFrame, cell: Cell) -> pd.DataFrame:
 def _computed(cells: list[Cell]) -> Iterator[tuple[Cell, pd.DataFrame, dict[str, str]]]:
     """Cells, their rows and how these came about."""
     for batch in groups(cells):
-        function = referred(batch[0].compute)
+        function = _function(batch[0])
         device = batch[0].others.get("device", "cpu")
         together = getattr(function, "together", None)
         if together and device != "cpu" and len(batch) > 1:
@@ -60,6 +64,14 @@ def _computed(cells: list[Cell]) -> Iterator[tuple[Cell, pd.DataFrame, dict[str,
             with provenance.timed(device) as record:
                 rows = function(**cell.parameters)
             yield cell, _table(rows, cell), record
+
+
+def _function(cell: Cell) -> Callable:
+    """What computes a cell, of the text that its key stands for."""
+    function = referred(cell.compute)
+    if cell.source and (now := source_of(cell.compute)) != cell.source:
+        raise ValueError(f"{cell.compute} needs a file with the hash {cell.source}, got {now}")
+    return function
 
 
 def _in_one_call(together: Callable, cells: list[Cell], device: str) -> Iterator[tuple]:
