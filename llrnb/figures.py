@@ -65,7 +65,7 @@ def sample_size_rows(
     """
     checks.table(table, ["row", "samples", value])
     labels = list(dict.fromkeys(table["row"]))
-    grid = _means(table, ["row", "samples"], value).unstack()
+    grid = _means(table, ["row", "samples"], value).unstack().sort_index(axis=1)
     sizes = grid.columns.to_numpy(float)
     steps = np.diff(sizes) / 2 if len(sizes) > 1 else np.array([0.5])
     edges = np.concatenate(

@@ -22,10 +22,12 @@ TABLE = pd.DataFrame(
 def test_a_row_has_its_values_and_a_dash_at_its_rank():
     _, axes = plt.subplots()
     rows = TABLE[TABLE["family"] == "one"].assign(row=lambda t: t["multiple"].map(str))
+    rows = rows.sort_values(["multiple", "samples"], ascending=[True, False])
     colours = figures.sample_size_rows(
         axes, rows, value="recovered", ranks=[5, 6], norm=Normalize(0, 1), cmap="Greens"
     )
     assert np.array_equal(colours.get_array(), [[0, 0, 1], [0, 0, 1]])
+    assert colours.get_coordinates()[0, :, 0].tolist() == [1, 3, 6, 10]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "3"]
     dashes = {tuple(path[0]) for lines in axes.collections for path in _segments(lines)}
     assert {(5.0, -0.5), (6.0, 0.5)} <= dashes
