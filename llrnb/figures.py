@@ -57,22 +57,24 @@ def sample_size_rows(
     Args:
         axes: where to draw.
         table: columns row (label), samples and the one named by `value`; values of the same row
-            and sample size are averaged. Rows are drawn from the bottom up, in order of appearance.
+            and sample size are averaged, and without colour if one of them is missing. Rows are
+            drawn from the bottom up, in order of appearance.
         value: the column to show.
         ranks: the model rank of each row.
         norm, cmap: from values to colours.
     """
     checks.table(table, ["row", "samples", value])
     labels = list(dict.fromkeys(table["row"]))
-    grid = table.pivot_table(index="row", columns="samples", values=value, aggfunc="mean")
+    grid = _means(table, ["row", "samples"], value).unstack().sort_index(axis=1)
     sizes = grid.columns.to_numpy(float)
     steps = np.diff(sizes) / 2 if len(sizes) > 1 else np.array([0.5])
     edges = np.concatenate(
         [[sizes[0] - steps[0]], sizes[:-1] + np.diff(sizes) / 2, [sizes[-1] + steps[-1]]]
     )
     colours = axes.pcolormesh(
-        edges, np.arange(len(labels) + 1) - 0.5, grid.loc[labels], norm=norm, cmap=cmap
-    )
+        edges, np.arange(len(labels) + 1) - 0.5, grid.loc[labels].replace(np.inf, norm.vmax),
+        norm=norm, cmap=cmap,
+    )  # fmt: skip
     for row, rank in enumerate(ranks):
         dash: dict[str, Any] = {"ymin": row - 0.5, "ymax": row + 0.5, "zorder": 3}
         axes.vlines(rank, **dash, color="white", linewidth=3.5)
@@ -85,13 +87,44 @@ def sample_size_rows(
     return colours
 
 
+def _means(
+    table: pd.DataFrame, by: list[str], value: str, run: pd.Series | bool = True
+) -> pd.Series:
+    """Means of groups, missing where a number is missing of what was run."""
+    groups = table.assign(lost=table[value].isna() & run).groupby(by, sort=False)
+    return groups[value].mean().mask(groups["lost"].any())
+
+
+def _one_row(table: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise ValueError if several rows are the same in those of these columns that there are."""
+    by = [name for name in by if name in table]
+    twice = table.duplicated(by)
+    if twice.any():
+        example = table.loc[twice.to_numpy(), by].iloc[0].to_dict()
+        raise ValueError(
+            f"a figure needs one row for the same {', '.join(by)}, got several for {example}"
+        )
+
+
+def _one_row_per_trial(table: pd.DataFrame, by: Sequence[str]) -> None:
+    """The same of the rows whose trial is known."""
+    if "trial" in table:
+        _one_row(table.dropna(subset="trial"), [*by, "trial"])
+
+
+def _with_variant(table: pd.DataFrame) -> pd.DataFrame:
+    """With a variant, which is empty where it is missing."""
+    given = table["variant"].astype(object).fillna("") if "variant" in table else ""
+    return table.assign(variant=given)
+
+
 def fig3(table: pd.DataFrame, *, value: str, ranks: Mapping[str, int], label: str) -> plt.Figure:
     """Figure 3 of the LLR paper: the narrowest network of every family, and a panel for each.
 
     Args:
-        table: rows of `llrnb.sweep.run`, at one learning rate per cell.
-        value: "test_error" or another error or loss (logarithmic colours), or a column of
-            fractions.
+        table: rows of `llrnb.sweep.run`, of one variant, at one learning rate per cell.
+        value: "test_error" or another error or loss (logarithmic colours; one that is not a number,
+            of a network that has diverged, counts as infinite), or a column of fractions.
         ranks: the target's model rank in each family to show, in the order of the panels.
         label: what the colours mean.
     """
@@ -100,8 +133,14 @@ def fig3(table: pd.DataFrame, *, value: str, ranks: Mapping[str, int], label: st
     checks.one_of(table.columns, "value", value)
     if not families or set(families) - set(table["family"]):
         raise ValueError(f"the figure needs rows of 1 family or more, of each, got {families}")
-    titled = _of_families(table, families)
+    table = table[table["family"].isin(families)]
+    if "variant" in table and table["variant"].nunique(dropna=False) > 1:
+        raise ValueError(
+            f"the figure needs rows of one variant, got {table['variant'].unique().tolist()}"
+        )
+    _one_row_per_trial(table, ["family", "multiple", "parameters", "samples"])
     logarithmic = value.endswith(("error", "loss"))
+    titled = _of_families(table.fillna({value: np.inf}) if logarithmic else table, families)
     norm = LogNorm(1e-6, 1, clip=True) if logarithmic else Normalize(0, 1)
     most = max(rows["row"].nunique() for rows in titled.values())
     figure, panels = _panels(len(titled), max(2.15, 0.8 + 0.22 * most))
@@ -179,17 +218,20 @@ def comparison(table: pd.DataFrame, *, ranks: Mapping[str, int] | None = None) -
 
     Args:
         table: rows of `llrnb.sweep.means`, at one learning rate per network and sample size;
-            variant, family and multiple need not be there.
+            variant, family, multiple and parameters need not be there.
         ranks: the target's model rank in each family, drawn as a dashed line of its colour.
     """
     checks.table(table, ["samples", "test_error", "test_error_sem"])
-    names = {"variant": "", "family": "networks", "multiple": np.nan}
-    table = table.assign(**{name: none for name, none in names.items() if name not in table})
-    networks = table.groupby(["variant", "family", "multiple"], sort=False, dropna=False)
+    names = ["variant", "family", "multiple", "parameters"]
+    table = table.assign(**{name: np.nan for name in names if name not in table})
+    _one_row(table, [*names, "samples"])
+    networks = table.groupby(names, sort=False, dropna=False)
     many = len(networks) > len(COLOURS)
     figure, axes = plt.subplots(figsize=(6.4 + 2 * many, max(3.4, 0.22 * len(networks) + 0.4)))
-    for number, ((variant, family, multiple), rows) in enumerate(networks):
-        named = " ".join(filter(None, [_in_lines(family, 28), _times(multiple)]))
+    for number, ((variant, family, multiple, parameters), rows) in enumerate(networks):
+        size = _times(multiple) or ("" if pd.isna(parameters) else f"M = {parameters:g}")
+        family = "" if pd.isna(family) else family
+        named = " ".join(filter(None, [_in_lines(family, 28), size])) or "networks"
         rows = rows.sort_values("samples")
         line = axes.errorbar(
             rows["samples"], rows["test_error"], rows["test_error_sem"].fillna(0),
@@ -207,19 +249,21 @@ def losses(table: pd.DataFrame, *, by: str = "test_loss") -> plt.Figure:
     """Train and test loss of a model of one's own against sample size, at the best learning rate.
 
     Lines are medians over the trials, bands reach from the lower to the upper quartile; a loss that
-    is not a number, of a network that has diverged, counts as infinite.
+    is not a number, of a network that has diverged, counts as infinite. What is infinite is not
+    drawn.
 
     Args:
         table: rows of an `llrnb.sweep.OwnModel`, or columns samples, learning_rate, train_loss and
-            test_loss; each value of the column variant, if there is one, has a colour.
+            test_loss; each value of the column variant, if there is one, has a colour. A trial, if
+            it is named, has one row for the same variant, sample size and rate.
         by: the loss whose median is lowest at the rate that is shown, for each sample size.
     """
     checks.table(table, ["samples", "learning_rate", "train_loss", "test_loss"])
     checks.one_of(("train_loss", "test_loss"), "by", by)
-    table = table.fillna({"train_loss": np.inf, "test_loss": np.inf})
-    variant = table["variant"].fillna("") if "variant" in table else ""
-    named = table.assign(variant=variant).sort_values("samples", kind="stable")
-    of_rate = named.groupby(["variant", "samples", "learning_rate"], sort=False)
+    cell = ["variant", "samples", "learning_rate"]
+    table = _with_variant(table.fillna({"train_loss": np.inf, "test_loss": np.inf}))
+    _one_row_per_trial(table, cell)
+    of_rate = table.sort_values("samples", kind="stable").groupby(cell, sort=False)
     best = of_rate[by].median().groupby(level=[0, 1], sort=False).idxmin()
     figure, panels = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True)
     for axes, loss in zip(panels, ("train_loss", "test_loss"), strict=True):
@@ -243,13 +287,18 @@ def learning_curves(table: pd.DataFrame) -> plt.Figure:
     """Train loss and test error against the step, a line for each network.
 
     Args:
-        table: rows of `llrnb.sweep.train_cell` with recorded steps.
+        table: rows of `llrnb.sweep.train_cell` with recorded steps; columns variant, family,
+            multiple and parameters, where there are some, tell networks apart, too.
     """
     columns = ["samples", "learning_rate", "trial", "recorded", "train_loss", "test_error"]
     checks.table(table, columns)
+    names = [n for n in ("variant", "family", "multiple", "parameters") if n in table]
+    network = [*names, *columns[:3]]
+    _one_row(table, [*network, "recorded"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True)
-    networks = table.groupby(["samples", "learning_rate", "trial"], sort=False)
+    networks = table.groupby(network, sort=False, dropna=False)
     for number, (_, rows) in enumerate(networks):
+        rows = rows.sort_values("recorded")
         colour = COLOURS[number % len(COLOURS)]
         left.plot(rows["recorded"], rows["train_loss"], color=colour)
         right.plot(rows["recorded"], rows["test_error"], color=colour)
@@ -319,14 +368,16 @@ def phase_diagram(
     """Sample size n across, dimension d up, colour for the value; one panel per variant.
 
     Args:
-        table: columns variant, samples, dim and value, one row for each (n, d) of a variant. Where
-            the value is missing the panel is hatched.
+        table: columns samples, dim and value, one row for each (n, d) of a variant; the column
+            variant need not be there. Where the value is missing the panel is hatched.
         label: of the colours.
         lines: for each label, n as a function of d, drawn over all panels.
         boundary: the level at which values are outlined; None for no outline.
         share: whether values are shares, from 0 to 1; else the colours are logarithmic.
     """
-    checks.table(table, ["variant", "samples", "dim", "value"])
+    checks.table(table, ["samples", "dim", "value"])
+    table = _with_variant(table)
+    _one_row(table, ["variant", "samples", "dim"])
     variants = list(dict.fromkeys(table["variant"]))
     figure, panels = _panels(len(variants), 2.6, sharey=True)
     values = table["value"].to_numpy(float)
@@ -377,13 +428,19 @@ def _phase_panel(
 def distance_map(table: pd.DataFrame, metric: str) -> plt.Figure:
     """A phase diagram of the mean of a distance over the trials of each (n, d).
 
+    The mean is missing where one of the trials that were run has no number, as in
+    `llrnb.sweep.averages`.
+
     Args:
-        table: columns variant, samples, dim and the distance's, one row per trial.
+        table: columns samples, dim and the distance's, one row per trial of a variant; the columns
+            variant and outcome ("not run") need not be there.
         metric: the distance's column, such as "weight_distance".
     """
-    checks.table(table, ["variant", "samples", "dim"])
+    checks.table(table, ["samples", "dim"])
     checks.one_of(table.columns, "metric", metric)
-    trials = table.groupby(["variant", "samples", "dim"], sort=False)[metric]
-    means = trials.mean().rename("value").reset_index()
+    table, cell = _with_variant(table), ["variant", "samples", "dim"]
+    _one_row_per_trial(table, cell)
+    run = table["outcome"] != "not run" if "outcome" in table else True
+    means = _means(table, cell, metric, run).rename("value")
     label = f"mean {metric.replace('_', ' ')}"
-    return phase_diagram(means, label=label, boundary=None, share=False)
+    return phase_diagram(means.reset_index(), label=label, boundary=None, share=False)

@@ -289,6 +289,62 @@ def test_an_interval_of_all_rules_holds_those_of_each(table):
         assert (ends["all", "high"] >= ends[rule, "high"]).all()
 
 
+def n50(table: pd.DataFrame) -> list[float]:
+    """By both routes, which agree where nothing is left to chance."""
+    points = sweep.transition_points(table, "test error, on average", [1e-4])["< 1e-04"]
+    rules = ["test error, on average", "train loss, each run"]
+    ends = sweep.transition_intervals(table, rules, draws=3)
+    assert ends.index.equals(points.index) and ends.index.names == points.index.names
+    assert (ends["all", "low"] == points).all() and (ends["all", "high"] == points).all()
+    return points.to_list()
+
+
+def rows_of_sizes(trials=(0, 1)) -> pd.DataFrame:
+    """Rows of one network that recovers from 9 samples on: n50 is 7.5."""
+    found = [
+        rows_of({0.1: [float(n < 9)] * len(trials), 0.5: [1.0] * len(trials)}).assign(samples=n)
+        for n in (6, 9)
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+@pytest.mark.parametrize("missing", [["variant"], ["multiple"], ["variant", "family", "multiple"]])
+def test_n50_of_networks_without_names_is_theirs_too(missing):
+    table = rows_of_sizes()
+    assert n50(table) == [7.5]
+    assert n50(table.assign(**dict.fromkeys(missing))) == [7.5]
+    assert n50(table.drop(columns=missing)) == [7.5]
+    larger = table.assign(parameters=70, samples=table["samples"] + 2)
+    nameless = pd.concat([table, larger]).drop(columns=["variant", "family", "multiple"])
+    assert n50(nameless) == [7.5, 9.5]
+    points = sweep.transition_points(nameless)
+    assert points.index.get_level_values("parameters").to_list() == [7, 70]
+
+
+def test_n50_needs_every_rate_and_trial_once_at_every_size():
+    table, other = rows_of_sizes(), rows_of_sizes().replace({"trial": {1: 2}})
+    last = table["samples"] == 9
+    for short in (table[1:], table[~last | (table["trial"] == 0)], table[:-2]):
+        with pytest.raises(ValueError, match="n50 needs every rate and trial at every sample size"):
+            n50(short)
+    with pytest.raises(ValueError, match="got 8 rows of .*'CNN'.* for 2 x 2 x 3 sizes"):
+        n50(pd.concat([table[~last], other[last]]))
+    twice = pd.concat([table[~last], table[~last], table[last]])
+    with pytest.raises(ValueError, match="each trial needs one row .*'samples': 6"):
+        n50(twice)
+
+
+def test_shares_are_of_columns_of_the_same_rows():
+    errors = pd.Series([1e-9, 1.0, 1e-3], index=[5, 6, 7])
+    shares = sweep.shares_below(errors, pd.Series(["a", None, None], index=[5, 6, 7]), [1e-2])
+    assert shares["< 1e-02"].to_list() == [1.0, 0.5] and shares.index.isna().tolist() == [0, 1]
+    shares = sweep.shares_below(errors, (np.array([2, 2, 1]),), [1e-2])
+    assert shares["< 1e-02"].to_list() == [0.5, 1]
+    for by in (pd.Series(["a", "b", "b"]), [pd.Series(1, index=[5, 6, 7]), pd.Series(1, [6, 7])]):
+        with pytest.raises(ValueError, match="shares need columns with the errors' index"):
+            sweep.shares_below(errors, by)
+
+
 def test_an_error_that_is_no_number_is_below_no_criterion(table):
     errors = table["relative_error"].where(table["trial"] > 0)
     shares = sweep.shares_below(errors, [table["family"], table["multiple"]])

@@ -1,7 +1,7 @@
 """The recovery sweep: which targets do networks find, trained on how many samples?"""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import signature
@@ -348,14 +348,19 @@ RULES = {
 
 
 def shares_below(
-    errors: pd.Series, by: Sequence | None = None, criteria: Sequence[float] = CRITERIA
+    errors: pd.Series,
+    by: pd.Series | Sequence | None = None,
+    criteria: Sequence[float] = CRITERIA,
 ) -> pd.DataFrame:
     """The share of networks whose relative test error is below each criterion.
 
     Args:
         errors: relative test errors; one that is not a number is below none.
-        by: columns of the same length, or nothing for one row of all networks.
+        by: a column with the same index, several, or nothing for one row of all networks.
         criteria: for each one a column, "< 1e-04".
+
+    Raises:
+        ValueError: a column with another index.
 
     >>> shares_below(pd.Series([1e-9, 1e-5, 0.1, float("nan")])).to_numpy().tolist()
     [[0.5, 0.5, 0.25, 0.25]]
@@ -363,7 +368,13 @@ def shares_below(
     below = pd.DataFrame({f"< {level:.0e}": errors < level for level in criteria})
     if by is None:
         return below.mean().to_frame("all").T
-    return below.groupby(by, sort=False).mean()
+    columns = [by] if isinstance(by, pd.Series) else list(by)
+    for column in columns:
+        if isinstance(column, pd.Series) and not column.index.equals(errors.index):
+            raise ValueError(
+                f"shares need columns with the errors' index {errors.index}, got {column.index}"
+            )
+    return below.groupby(columns, sort=False, dropna=False).mean()
 
 
 def transition_points(
@@ -377,15 +388,20 @@ def transition_points(
         criteria: on the relative test error.
 
     Returns:
-        One row for each variant, family and multiple, one column for each criterion; infinite
-        where fewer than half reach it at every sample size.
+        One row for each variant, family and multiple (for each number of parameters if the table
+        has none of them), one column for each criterion; infinite where fewer than half reach it
+        at every sample size.
+
+    Raises:
+        ValueError: a sample size that lacks a rate or a trial, or has one twice.
     """
     rows = {}
     for where, sizes, errors, scores, each_run in _by_rate(table, rule):
         chosen = at_best_rate(errors, scores, each_run)
         rows[where] = [transition_point(sizes, (chosen < c).mean(axis=1)) for c in criteria]
-    names = pd.MultiIndex.from_tuples(rows, names=_NETWORK)
-    return pd.DataFrame(rows.values(), names, [f"< {level:.0e}" for level in criteria])
+    return pd.DataFrame(
+        rows.values(), _named(table, rows), [f"< {level:.0e}" for level in criteria]
+    )
 
 
 def transition_intervals(
@@ -397,27 +413,35 @@ def transition_intervals(
     """95% intervals of n50, by each rule and over all: bootstraps that choose the rate anew.
 
     Returns:
-        One row for each variant, family and multiple; for each rule and for "all" a column low
-        and a column high.
+        One row for each network, as of `transition_points`; for each rule and for "all" a column
+        low and a column high.
+
+    Raises:
+        ValueError: as `transition_points`.
     """
-    found: dict[str, dict] = {rule: {} for rule in rules}
+    found: dict[str, pd.DataFrame] = {}
     for rule in rules:
-        for where, sizes, errors, scores, each_run in _by_rate(table, rule):
-            found[rule][where] = choice_interval(
-                sizes, errors, scores, criterion, each_run, draws=draws
-            )
-    ends = {
-        rule: pd.DataFrame.from_dict(rows, orient="index", columns=["low", "high"])
-        for rule, rows in found.items()
-    }
-    joined = pd.concat(ends, axis=1)
+        rows = {
+            where: choice_interval(sizes, errors, scores, criterion, each_run, draws=draws)
+            for where, sizes, errors, scores, each_run in _by_rate(table, rule)
+        }
+        found[rule] = pd.DataFrame(rows.values(), _named(table, rows), ["low", "high"])
+    joined = pd.concat(found, axis=1)
     joined["all", "low"] = joined.xs("low", axis=1, level=1).min(axis=1)
     joined["all", "high"] = joined.xs("high", axis=1, level=1).max(axis=1)
-    joined.index = pd.MultiIndex.from_tuples(joined.index, names=_NETWORK)
     return joined
 
 
 _NETWORK = ["variant", "family", "multiple"]
+
+
+def _network(table: pd.DataFrame) -> list[str]:
+    """The columns that tell networks apart."""
+    return grouping(table, _NETWORK) or ["parameters"]
+
+
+def _named(table: pd.DataFrame, networks: Iterable[tuple]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_tuples(networks, names=_network(table))
 
 
 def _by_rate(table: pd.DataFrame, rule: str) -> Iterator[tuple]:
@@ -425,22 +449,22 @@ def _by_rate(table: pd.DataFrame, rule: str) -> Iterator[tuple]:
     if rule not in RULES:
         raise ValueError(f"the rule needs to be one of {list(RULES)}, got {rule!r}")
     score, each_run = RULES[rule]
-    for where, rows in table.groupby(_NETWORK, sort=False):
-        axes = ["samples", "learning_rate", "trial"]
-        rows = rows.set_index(axes).sort_index()
-        shape = tuple(
-            len(level.unique()) for level in (rows.index.get_level_values(a) for a in axes)
-        )
+    network, axes = _network(table), ["samples", "learning_rate", "trial"]
+    checks.table(table, [*network, *axes, "relative_error", score])
+    one_row_per_trial(table, [*network, "samples", "learning_rate"])
+    for where, rows in _within(table, network):
+        rows = rows.sort_values(axes)
+        shape = tuple(rows[axis].nunique() for axis in axes)
+        if len(rows) != np.prod(shape):
+            name = dict(zip(network, where, strict=True))
+            raise ValueError(
+                f"n50 needs every rate and trial at every sample size, got {len(rows)} rows of "
+                f"{name} for {' x '.join(map(str, shape))} sizes, rates and trials"
+            )
         errors, scores = (
             rows[name].to_numpy(float).reshape(shape) for name in ("relative_error", score)
         )
-        yield (
-            where,
-            np.array(sorted(set(rows.index.get_level_values("samples")))),
-            errors,
-            scores,
-            each_run,
-        )
+        yield where, rows["samples"].unique(), errors, scores, each_run
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
