@@ -39,7 +39,7 @@ def test_singular_values_are_those_of_the_matrix(seed):
     tangent = tangent_matrix(module, None, inputs)
     known = torch.linalg.svdvals(tangent / tangent.norm(dim=0))
     assert (found.rank, found.verdict) == (40, "at least")
-    assert "40 on 20 distinct inputs" in found.reason
+    assert "40 on 20 distinct inputs" in found.reason and "at 20 of 20 inputs" in found.reason
     ratios = found.singular_values / known
     assert ratios.max() / ratios.min() < 2.5  # a common factor: columns are scaled again
 
@@ -65,6 +65,25 @@ def test_stored_digits_that_decide_are_named():
     found = numerical_rank(product(7, 60), None, inputs)
     assert (found.rank, found.verdict) == (7, "undecided")
     assert found.reason == "7 for the stored digits, 3 within their last digit"
+
+
+@pytest.mark.parametrize("known", [7, 3])
+def test_rounding_is_measured_at_some_inputs_of_many(known, monkeypatch):
+    monkeypatch.setattr(sketched, "_SOME", 5)
+    torch.manual_seed(9)
+    found = numerical_rank(product(7, 90), None, normal(33, known) @ normal(known, 7))
+    assert (found.rank, found.verdict) == (known, "at least") and "at 5 of 33" in found.reason
+
+
+def test_derivatives_that_are_not_finite_are_named(monkeypatch):
+    monkeypatch.setattr(sketched, "_SOME", 2)
+
+    def model(params, x):
+        return torch.sqrt(x[0] * params["w"][0]) + params["w"].sum()
+
+    inputs = torch.tensor([[1.0], [2.0], [3.0], [0.0]]).double()
+    with pytest.raises(ValueError, match="finite derivatives"):
+        numerical_rank(model, {"w": torch.ones(50).double()}, inputs)
 
 
 def test_derivatives_that_are_not_those_of_the_output_are_named():

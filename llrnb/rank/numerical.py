@@ -35,8 +35,8 @@ def numerical_rank(
     rank is that of the parameters up to their last digit: a copy of a neuron that is one unit in
     the last place off counts as a copy; see `exact_rank`.
 
-    Where the tangent matrix has more than 10^8 entries and is wide, the rank is that of a sketch of
-    it, and holds for these inputs: "at least".
+    Where the tangent matrix has more than 5 * 10^7 entries and is wide, the rank is that of a
+    sketch of it, on these inputs: "at least".
 
     Args:
         model: as in `tangent_matrix`.

@@ -53,7 +53,7 @@ class NumericalRank:
 
 
 def matrix_rank(
-    matrix: Float[Tensor, "row column"], errors: Float[Tensor, "way row column"] | None = None
+    matrix: Float[Tensor, "row column"], errors: Float[Tensor, "way some column"] | None = None
 ) -> NumericalRank:
     """The numerical rank of a matrix in float64, whatever the scales of its columns.
 
@@ -65,7 +65,8 @@ def matrix_rank(
 
     Args:
         matrix: any real matrix.
-        errors: matrices of the size of its errors; by default those of its floating-point type.
+        errors: matrices of the size of its errors, also in some rows; by default those of its
+            floating-point type.
 
     Raises:
         TypeError: entries that are not real floats.
@@ -156,7 +157,7 @@ def unit(length: Tensor) -> Tensor:
     return torch.where(length > 0, length, 1.0)
 
 
-def _norm(errors: Float[Tensor, "way row column"]) -> float:
+def _norm(errors: Float[Tensor, "way some column"]) -> float:
     """The spectral norm of the matrices below each other, by the power method."""
     stacked = errors.flatten(0, 1)
     if not stacked.numel():

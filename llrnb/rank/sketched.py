@@ -4,6 +4,7 @@ A row of M entries is multiplied with random signs and folded: entries k places 
 two such sketches side by side, with k = 2 * rows + 1 and k = 2 * rows + 3, the rank is at most the
 matrix's, and, but for a chance that is negligible, the singular values are the matrix's to within
 some ten percent each (an oblivious subspace embedding). Half of the digits would be lost in J J^T.
+Rounding is measured at some of the inputs.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,10 +21,10 @@ from llrnb.rank.singular import NumericalRank, lengths, matrix_rank, unit, withi
 from llrnb.rank.tangent import Model, derivatives
 from llrnb.streams import rng
 
-_KEPT = 10**8  # entries of a tangent matrix that is kept as a whole
+_KEPT = 5 * 10**7  # entries of a tangent matrix that is kept as a whole
 _TOGETHER = {"cuda": 2**27}  # entries that are computed at a time
-_FEWER = 2**25  # elsewhere
-_SOME = 64  # inputs that tell how long columns are
+_FEWER = 2**23  # elsewhere
+_SOME = 64  # inputs that tell how long columns are, and how much is rounding
 _FEW = 8  # inputs at which derivatives are compared with differences
 
 
@@ -51,20 +52,22 @@ def sketched_rank(
     entries = _TOGETHER.get(torch.device(device).type, _FEWER)
     together = max(1, entries // (outputs * parameters))
 
+    some = points[:: -(-len(points) // _SOME)]
     norms = torch.zeros(3, parameters, dtype=torch.float64, device=device)
-    for some in points[:: -(-len(points) // _SOME)].split(together):
-        tangent, errors = measured(model, wide, some, derivatives)
+    for x in some.split(together):
+        tangent, errors = measured(model, wide, x, derivatives)
         torch.hypot(norms, torch.cat([tangent[None], errors]).norm(dim=1), out=norms)
     of_columns = norms[:1], norms[1:, None]
     fold = _folding(len(points) * outputs, unit(lengths(*of_columns)))
 
-    parts = []
-    for some in points.split(together):
-        tangent, errors = measured(model, wide, some, derivatives)
-        parts.append(torch.stack([fold(way) for way in (tangent, *errors)]))
-    sketches = torch.cat(parts, dim=1)
-    tangent, errors = sketches[0], sketches[1:]
-    found = matrix_rank(tangent, errors)
+    noise = []
+    for x in some.split(together):
+        _, errors = measured(model, wide, x, derivatives)
+        noise.append(torch.stack([fold(way) for way in errors]))
+    tangent = torch.cat([fold(derivatives(model, wide, x)) for x in points.split(together)])
+    if not tangent.isfinite().all():
+        raise ValueError("a rank needs finite derivatives, got NaN or infinity at some inputs")
+    found = matrix_rank(tangent, torch.cat(noise, dim=1) * (len(points) / len(some)) ** 0.5)
     if any(value.dtype != torch.float64 for value in (*params.values(), inputs)):
         moved = [half_a_digit(value, seed).to(device) for seed, value in enumerate(params.values())]
         wide_moved = dict(zip(params, moved, strict=True))
@@ -74,13 +77,16 @@ def sketched_rank(
     if not found.convincing:
         return found
     few = points[:_FEW]
-    doubt = (
-        doubts.coarse(*of_columns)
-        or doubts.underived(model, wide, few, derivatives(model, wide, few))
-        or doubts.repeated(found.rank, points.cpu(), outputs)
-        or ("at least", f"{found.rank} on these inputs; of so large a model no others are asked")
+    doubt = doubts.coarse(*of_columns) or doubts.underived(
+        model, wide, few, derivatives(model, wide, few)
     )
-    return found.doubted(*doubt)
+    if doubt:
+        return found.doubted(*doubt)
+    _, reason = doubts.repeated(found.rank, points.cpu(), outputs) or (
+        "at least", f"{found.rank} on these inputs, and of so large a model no others are asked",
+    )  # fmt: skip
+    measured_at = f"rounding is measured at {len(some)} of {len(points)} inputs"
+    return found.doubted("at least", f"{reason}; {measured_at}")
 
 
 def _folding(
