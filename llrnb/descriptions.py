@@ -123,9 +123,18 @@ def optimizer_from(description: Mapping) -> Optimizer:
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict:
-    """An optimizer's fields, from which `optimizer_from` makes it again."""
-    (kind,) = (kind for kind, made in _OPTIMIZERS.items() if isinstance(optimizer, made))
-    return {"kind": kind, **vars(optimizer)}
+    """An optimizer's fields, from which `optimizer_from` makes it again.
+
+    Raises:
+        ValueError: an optimizer of one's own, which no file can name.
+    """
+    kinds = [kind for kind, made in _OPTIMIZERS.items() if type(optimizer) is made]
+    if not kinds:
+        raise ValueError(
+            f"a description needs an optimizer that it can name, one of {', '.join(_OPTIMIZERS)}, "
+            f"got {checks.came(optimizer)}"
+        )
+    return {"kind": kinds[0], **vars(optimizer)}
 
 
 _OPTIMIZERS = {
