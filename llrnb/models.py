@@ -77,8 +77,8 @@ class ModuleModel:
     def outputs(
         self, params: Params, inputs: Shaped[Tensor, "sample ..."]
     ) -> Float[Tensor, "sample ..."]:
-        """The outputs at many inputs."""
-        return torch.func.functional_call(self.module, dict(params), (inputs,))
+        """The outputs at many inputs, which stay as they are if the module works in place."""
+        return torch.func.functional_call(self.module, dict(params), (inputs.clone(),))
 
     def init(self, std: float, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the shapes and the seed."""
@@ -180,7 +180,8 @@ def as_model(
 def outputs_of(
     model: Model | Callable, params: Params, inputs: Shaped[Tensor, "sample ..."]
 ) -> Float[Tensor, "sample ..."]:
-    """The outputs of any model at many inputs."""
+    """The outputs of any model at many inputs, which stay as they are."""
+    inputs = inputs.clone()
     if hasattr(model, "outputs"):
         return model.outputs(params, inputs)
     return torch.vmap(model, in_dims=(None, 0))(dict(params), inputs)

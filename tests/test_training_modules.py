@@ -211,6 +211,17 @@ def test_a_module_that_is_given_stays_as_it_is():
     assert all(value.dtype == torch.float32 for value in module.parameters())
 
 
+def test_a_module_that_works_in_place_leaves_the_data():
+    inputs, outputs = data("residual", "squared")
+    before = inputs.clone()
+    module, twin = (nn.Sequential(nn.ReLU(inplace=k), nn.Linear(4, 3)) for k in (True, False))
+    twin.load_state_dict(module.state_dict())
+    options = {"learning_rates": [0.05], "steps": 5}
+    runs = [train(one, inputs, outputs, **options) for one in (module, twin)]
+    assert torch.equal(runs[0].predict(inputs), runs[1].predict(inputs))
+    assert torch.equal(inputs, before) and (inputs < 0).any()
+
+
 def test_a_factory_leaves_the_generator_as_it_is():
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -54,7 +54,7 @@ def tangent_matrix(
         _check_alone(model, params, inputs[:3])
 
     def checked(params: Params, x: Tensor) -> Tensor:
-        output = model(params, x)
+        output = model(params, x.clone())  # which a model may change
         if not isinstance(output, Tensor) or output.is_complex():
             came = output.dtype if isinstance(output, Tensor) else type(output).__name__
             raise TypeError(f"a model needs a real tensor as output, got {came}")
