@@ -187,8 +187,12 @@ TanhNetwork = TwoLayerNetwork  # its name while tanh was its only activation
 
 
 def is_two_layer(model: object) -> TypeGuard[TwoLayerNetwork]:
-    """Whether a model is a `TwoLayerNetwork`, and has no `__call__` of its own."""
-    return isinstance(model, TwoLayerNetwork) and type(model).__call__ is TwoLayerNetwork.__call__
+    """Whether a model is a `TwoLayerNetwork`, and has no `__call__` or `outputs` of its own."""
+    return (
+        isinstance(model, TwoLayerNetwork)
+        and type(model).__call__ is TwoLayerNetwork.__call__
+        and not hasattr(model, "outputs")
+    )
 
 
 def is_tanh_network(model: object) -> TypeGuard[TwoLayerNetwork]:
