@@ -154,7 +154,8 @@ def test_a_law():
         inputs, outputs = targets.draw(targets.paper_target(), 2000, law=law)
         quartiles = np.quantile(inputs, [0.25, 0.5, 0.75])  # of tan
         assert np.allclose(quartiles, [-2, 0, 2], atol=0.15)
-        assert torch.equal(outputs, targets.paper_target()(inputs))
+        first = inputs.unfold(1, 3, 1) @ torch.tensor([0.6, 0.8, 1.0]).double()
+        assert torch.allclose(outputs, first.tanh().sum(1))
 
 
 def test_a_preset():
