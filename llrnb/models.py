@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.networks import Params
+from llrnb.networks import Params, drawn_params
 from llrnb.streams import rng
 
 
@@ -148,12 +147,9 @@ def normal_params(
     shapes: Mapping[str, tuple[int, ...]], std: float, seed: int = 0
 ) -> dict[str, Float[Tensor, "..."]]:
     """Parameters from N(0, std²), from a stream keyed by their shapes and the seed."""
-    std, seed = checks.real(std, "std", least=0), checks.seed(seed)
+    seed = checks.seed(seed)
     stream = rng("module initial params", shapes=tuple(shapes.values()), seed=seed)
-    return {
-        name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
-        for name, shape in shapes.items()
-    }
+    return drawn_params(shapes, stream, std)
 
 
 def as_model(

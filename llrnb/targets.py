@@ -19,7 +19,7 @@ from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.laws import NORMAL, Law, Rows
 from llrnb.models import Model, as_model, outputs_of
-from llrnb.networks import Params, TwoLayerNetwork, cnn
+from llrnb.networks import Params, TwoLayerNetwork, cnn, drawn_params
 from llrnb.streams import ROLES, rng
 
 
@@ -140,8 +140,7 @@ def generic_target(
         role = "target params" if isinstance(model, TwoLayerNetwork) else "deep target params"
         return Target(model, model.draw_params(model.stream(role, seed)))
     stream = rng("model target params", shapes=tuple(model.shapes.values()), seed=seed)
-    drawn = {name: stream.standard_normal(shape) for name, shape in model.shapes.items()}
-    return Target(model, {name: torch.from_numpy(np.asarray(one)) for name, one in drawn.items()})
+    return Target(model, drawn_params(model.shapes, stream))
 
 
 Given = Target | DataSet | Callable | tuple  # what data can be drawn from

@@ -110,6 +110,14 @@ def stacked(network, dim, width, seeds):
     return {name: torch.stack([params[name] for params in drawn]) for name in drawn[0]}
 
 
+def test_integers_are_numbers_to_predictions():
+    params = stacked("skip", 3, 4, [0, 1])
+    whole = torch.arange(12).view(4, 3) - 5
+    assert torch.equal(
+        predict_relu("skip", params, whole), predict_relu("skip", params, whole.double())
+    )
+
+
 class Doubled(ReluNetwork):
     """A parent's squares, and outputs of its own."""
 

@@ -159,6 +159,12 @@ def test_tokens_stay_integers():
     assert torch.equal(outputs, target.params["0.weight"][tokens].flatten(1))
 
 
+def test_a_network_of_the_package_takes_integers_as_numbers():
+    inputs, outputs = draw(paper_target(), 4, law=Rows(np.arange(20).reshape(4, 5) - 9))
+    assert inputs.dtype == torch.int64
+    assert torch.equal(outputs, paper_target()(inputs.double()))
+
+
 @pytest.mark.parametrize(
     "model",
     [from_module(nn.Linear(4, 2), (4,)), cnn(5, 3, 2), DeepNetwork((3, 2, 2, 1), bias=True)],
