@@ -9,7 +9,7 @@ from torch import nn
 
 import llrnb
 from llrnb import Status, from_module, train
-from llrnb.training import Adam, GradientDescent
+from llrnb.training import LOSSES, Adam, GradientDescent, Sum
 
 
 class Residual(nn.Module):
@@ -290,6 +290,14 @@ def test_a_loss_that_is_an_object_or_negative():
 
     run = train(net, inputs, outputs, loss=below_zero, tolerance=None, **options)
     assert run.status == (Status.STEP_LIMIT,) and run.loss < 0
+
+
+def test_a_sum_takes_a_loss_by_its_name():
+    assert Sum("squared") == LOSSES["sum of squares"] and Sum("huber").each is LOSSES["huber"]
+    with pytest.raises(ValueError, match="loss needs one of squared, .*, got 'square'"):
+        Sum("square")
+    with pytest.raises(TypeError, match="loss needs to be a function, got 2"):
+        Sum(2)
 
 
 def test_integers_of_numpy_stay_integers():
