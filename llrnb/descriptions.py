@@ -101,7 +101,14 @@ def target_from(description: Mapping) -> Target:
 
 
 def describe_target(target: Target) -> dict:
-    """A target's network and parameters, from which `target_from` makes it again."""
+    """A target's network and parameters, from which `target_from` makes it again.
+
+    Raises:
+        TypeError: a subclass, of which nothing is known, or a target of another model.
+        ValueError: an activation of one's own.
+    """
+    if type(target) is not Target:
+        raise TypeError(f"a description needs a Target and no subclass, got {checks.came(target)}")
     assert target.params is not None  # once it is made
     params = {name: value.tolist() for name, value in target.params.items()}
     return {"kind": "params", "network": describe_network(target.net), "params": params}

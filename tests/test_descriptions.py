@@ -14,7 +14,7 @@ from llrnb.descriptions import (
 )
 from llrnb.networks import cnn, fully_connected
 from llrnb.presets import fig3
-from llrnb.targets import generic_target, paper_target
+from llrnb.targets import Target, generic_target, paper_target
 from llrnb.training import Adam, GradientDescent, Optimizer
 
 NETS = [
@@ -74,6 +74,17 @@ def test_short_descriptions_name_the_functions_of_the_package():
 def test_a_wrong_description_is_refused_with_what_was_wrong(make, description, message):
     with pytest.raises(ValueError, match=message):
         make(description)
+
+
+class Opposite(Target):
+    def __call__(self, inputs):
+        return -super().__call__(inputs)
+
+
+def test_a_target_of_ones_own_is_not_taken_for_its_parent():
+    own = Opposite(paper_target().net, paper_target().params)
+    with pytest.raises(TypeError, match="a Target and no subclass, got Opposite"):
+        describe_target(own)
 
 
 class Slow(Adam):

@@ -125,6 +125,25 @@ class Doubled(ReluNetwork):
         return 2 * super().outputs(params, inputs)
 
 
+class Own(Doubled):
+    """Squares of its own, too, with the outputs' factor."""
+
+    def squares(self, params, inputs, outputs):
+        gradient, loss = super().squares(params, inputs, outputs / 2)
+        return {name: 4 * slope for name, slope in gradient.items()}, 4 * loss
+
+
+def test_a_subclass_with_squares_of_its_own_is_trained_by_them():
+    inputs, outputs = torch.randn(8, 3).double(), torch.randn(8).double()
+    options = {"learning_rates": [0.01], "steps": 30, "tolerance": None}
+    own, general = (
+        train(Own("plain", 3, 4), inputs, outputs, engine=engine, **options)
+        for engine in ("auto", "general")
+    )
+    assert own.engine == "closed form"
+    assert torch.allclose(own.params["W"], general.params["W"], rtol=1e-9)
+
+
 def test_a_subclass_with_outputs_of_its_own_is_trained_as_itself():
     net = Doubled("plain", 3, 4)
     inputs, outputs = torch.randn(8, 3).double(), torch.randn(8).double()
