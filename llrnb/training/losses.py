@@ -52,13 +52,13 @@ class Sum:
     True
     """
 
-    each: Loss
+    each: str | Loss
 
     def __post_init__(self) -> None:
         checks.settle(self, each=loss_of(self.each))
 
     def __call__(self, prediction: Tensor, output: Tensor) -> Tensor:
-        return self.each(prediction, output)
+        return loss_of(self.each)(prediction, output)
 
 
 LOSSES: dict[str, Loss] = {
@@ -86,7 +86,7 @@ def total(loss: Loss, losses: Float[Tensor, " sample"]) -> Float[Tensor, ""]:
 
 def per_sample(loss: Loss) -> Loss:
     """The loss of each sample."""
-    return loss.each if isinstance(loss, Sum) else loss
+    return loss_of(loss.each) if isinstance(loss, Sum) else loss
 
 
 def fitted_to(made: Tensor, outputs: Tensor) -> Tensor:
