@@ -18,7 +18,6 @@ from llrnb import checks
 from llrnb.activations import activation_of
 from llrnb.checks import double_params
 from llrnb.deep import DeepNetwork
-from llrnb.models import outputs_of
 from llrnb.networks import Params, TwoLayerNetwork
 from llrnb.rank import matrix_rank, tangent_matrix
 from llrnb.rank.tangent import Model
@@ -244,7 +243,8 @@ def compare(
     tangent = tangent_matrix(narrow, params, inputs)
     wide_tangent = tangent_matrix(wide, wide_params, inputs)
     outputs, wide_outputs = (
-        outputs_of(model, at, inputs) for model, at in ((narrow, params), (wide, wide_params))
+        torch.vmap(model, in_dims=(None, 0))(at, inputs.clone())
+        for model, at in ((narrow, params), (wide, wide_params))
     )
     narrow_rank = matrix_rank(tangent).rank
     if narrow_rank == len(inputs) < tangent.shape[1]:
