@@ -1,8 +1,8 @@
 """The engines that run on a GPU and JAX (`vmap`, `lax.scan`, `jit`), in float64 on one card.
 
-A time is that of one step of all networks together. Of the cuda engine it is the difference between
-a call of many steps and one of half as many, so that what a call costs once is left out; of the torch
-and the general engine that of a step as it is replayed in a run of many.
+A time is that of one step of all networks together. Of the cuda engine it is the difference
+between a call of many steps and one of half as many, so that what a call costs once is left out;
+of the torch and the general engine that of a step as it is replayed in a run of many.
 `python -m benchmarks.gpu`, with a torch and a JAX for the GPU.
 """
 

@@ -19,6 +19,10 @@ Elementwise = Callable[[Tensor], Tensor]
 Joint = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _LEAK = 0.01
+# Where what is said of an activation is tried: near and far, in no order, and at no round number.
+_POINTS = (29.7 * torch.linspace(-0.987, 1, 40, dtype=torch.float64, device="cpu") ** 3)[
+    torch.arange(40, device="cpu") * 7 % 40
+]
 _STEP = 2.0**-20  # of the differences that a slope is compared with
 _UNPROVED = "the independence of its neurons is not proved (Proposition 2' is about tanh)"
 
@@ -52,6 +56,7 @@ class Activation:
         checks.function(self.value_and_slope, "value_and_slope")
         if self.odd is not None:
             checks.flag(self.odd, "odd")
+        _check(self)
 
     def __call__(self, u: Tensor) -> Tensor:
         """The values at many points."""
@@ -71,6 +76,44 @@ class Activation:
 
 
 Given = Activation | Elementwise | str  # as an argument; `activation_of` makes it an activation
+
+
+def _check(own: Activation) -> None:
+    """Raise ValueError unless all that an activation says of itself is so at some points."""
+    u = _POINTS.clone()
+    try:
+        values = own.value(u)
+        if torch.equal(u, _POINTS):
+            again, slopes = own.value_and_slope(u)
+        if not torch.equal(u, _POINTS):
+            raise ValueError("it works in place, and changes its input")
+        alone = [torch.cat(p) for p in zip(*map(own.value_and_slope, u[:, None]), strict=True)]
+        by_autograd = torch.func.vjp(own.value, u)[1](torch.ones_like(values))[0]
+        rise = (own.value(u + _STEP) - own.value(u - _STEP)) / (2 * _STEP)
+        one_by_one = torch.allclose(again, alone[0]) and torch.allclose(slopes, alone[1])
+        same = torch.allclose(values, again)
+        derived = torch.allclose(slopes, by_autograd)
+        derived &= torch.allclose(slopes, rise, rtol=1e-4, atol=1e-6)
+        mirrored = not own.odd or torch.allclose(own.value(-u), -values)
+    except Exception as error:  # whatever a function may raise
+        raise ValueError(
+            "an activation needs a function of a tensor that can be differentiated, got "
+            f"{own.name}, and: {error}"
+        ) from error
+    if not values.isfinite().all():
+        raise ValueError(f"an activation needs finite values up to +-30, got others of {own.name}")
+    if not one_by_one:
+        raise ValueError(
+            f"an activation needs a function that acts element by element, got {own.name}"
+        )
+    if not same:
+        raise ValueError(f"value_and_slope needs to give the values of {own.name}, got others")
+    if not derived:
+        raise ValueError(
+            f"an activation needs the derivative of {own.name} as its slope, got another"
+        )
+    if not mirrored:
+        raise ValueError(f"an odd activation needs value(-u) = -value(u), got {own.name}")
 
 
 def _relu(u: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,10 +192,12 @@ ACTIVATIONS = {
 }
 _TORCHS: dict[Callable, Activation] = {
     torch.tanh: TANH,
+    functional.tanh: TANH,
     torch.relu: RELU,
     functional.relu: RELU,
     functional.leaky_relu: LEAKY_RELU,
     torch.sigmoid: SIGMOID,
+    functional.sigmoid: SIGMOID,
     functional.gelu: GELU,
     functional.softplus: SOFTPLUS,
     torch.sin: SINE,
@@ -174,8 +219,9 @@ def activation_of(
         odd: whether that function is; None where it is unknown.
 
     Raises:
-        ValueError: an unknown name, a function that does not act element by element or cannot be
-            differentiated, a slope or oddness that is not its own, or any for what has its own.
+        ValueError: an unknown name, a function that works in place, does not act element by
+            element, cannot be differentiated or is not finite, a slope or oddness that is not its
+            own, or any for what has its own.
         TypeError: none of these.
 
     >>> activation_of("sine"), activation_of(torch.relu) is RELU
@@ -213,26 +259,7 @@ class _Joint:
 
 
 def _own(value: Elementwise, slope: Elementwise | None, odd: bool | None) -> Activation:
-    """A function of one's own, if it acts element by element and has a derivative."""
+    """A function of one's own."""
     name = getattr(value, "__name__", type(value).__name__)
     slope = slope if slope is None else checks.function(slope, "slope")
-    own = Activation(name, value, _Joint(value, slope), odd)
-    points = torch.tensor([-1.53, -0.47, 0.23, 0.61, 1.97], dtype=torch.float64, device="cpu")
-    try:
-        found = own.value_and_slope(points)
-        each = [own.value_and_slope(point) for point in points[:, None]]
-        alone = [torch.cat(parts) for parts in zip(*each, strict=True)]
-        fits = [torch.allclose(*pair, equal_nan=True) for pair in zip(found, alone, strict=True)]
-    except Exception as error:  # whatever a function may raise
-        raise ValueError(
-            "an activation needs a function of a tensor that can be differentiated, got "
-            f"{name}, and: {error}"
-        ) from error
-    if not all(fits):
-        raise ValueError(f"an activation needs a function that acts element by element, got {name}")
-    rise = (value(points + _STEP) - value(points - _STEP)) / (2 * _STEP)
-    if not torch.allclose(found[1], rise, rtol=1e-4, atol=1e-6, equal_nan=True):
-        raise ValueError(f"an activation needs the derivative of {name} as its slope, got another")
-    if odd and not torch.allclose(value(-points), -found[0], equal_nan=True):
-        raise ValueError(f"an odd activation needs value(-u) = -value(u), got {name}")
-    return own
+    return Activation(name, value, _Joint(value, slope), odd)

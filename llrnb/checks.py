@@ -28,6 +28,7 @@ T = TypeVar("T")
 _MANY = 10**15  # more than a loop can do
 _ROOM = 2**31  # numbers in an array: 16 GiB
 _HOLDS = {">=": ge, ">": gt, "<": lt}
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _EXACT = 2**53  # all integers up to here are float64 numbers
 # Numbers that YAML 1.1 leaves as text, for want of a point or a sign: 1e-10, 1.5e3.
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -153,6 +154,13 @@ def tensor(value: object, name: str) -> Tensor:
             f"{name} needs to be a tensor of real floating-point numbers, got {came(value)}"
         )
     return value
+
+
+def reals(value: object, name: str) -> Tensor:
+    """A tensor of real numbers, whole ones too, as it is."""
+    if isinstance(value, Tensor) and value.dtype in _WHOLE and _plain(value):
+        return value
+    return tensor(value, name)
 
 
 def double(value: Tensor, name: str, *, finite: bool = True) -> Tensor:

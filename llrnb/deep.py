@@ -5,13 +5,12 @@ from itertools import pairwise
 from math import prod
 
 import numpy as np
-import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from llrnb import checks
 from llrnb.activations import TANH, Given, activation_of
-from llrnb.networks import Params
+from llrnb.networks import Params, drawn_params
 from llrnb.streams import rng
 
 
@@ -88,11 +87,11 @@ class DeepNetwork:
         """Number of parameters M."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
+    def __call__(self, params: Params, x: Real[Tensor, " input"]) -> Float[Tensor, ""]:
         """The output at one input."""
         self.check(params)
         activation = activation_of(self.activation)
-        hidden = checks.tensor(x, "x").to(params["w1"].dtype)
+        hidden = checks.reals(x, "x").to(params["w1"].dtype)
         if x.shape != (self.input_dim,):
             raise ValueError(
                 f"the network needs an input of shape ({self.input_dim},), got {tuple(x.shape)}"
@@ -111,11 +110,7 @@ class DeepNetwork:
         self, stream: np.random.Generator, std: float = 1.0
     ) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream of one's own."""
-        std = checks.real(std, "std", least=0)
-        return {
-            name: torch.from_numpy(std * stream.standard_normal(shape))
-            for name, shape in self.shapes.items()
-        }
+        return drawn_params(self.shapes, stream, std)
 
     def stream(self, role: str, seed: int) -> np.random.Generator:
         """The stream of a role (`llrnb.streams`) for this architecture."""

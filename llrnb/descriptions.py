@@ -101,7 +101,14 @@ def target_from(description: Mapping) -> Target:
 
 
 def describe_target(target: Target) -> dict:
-    """A target's network and parameters, from which `target_from` makes it again."""
+    """A target's network and parameters, from which `target_from` makes it again.
+
+    Raises:
+        TypeError: a subclass, of which nothing is known, or a target of another model.
+        ValueError: an activation of one's own.
+    """
+    if type(target) is not Target:
+        raise TypeError(f"a description needs a Target and no subclass, got {checks.came(target)}")
     assert target.params is not None  # once it is made
     params = {name: value.tolist() for name, value in target.params.items()}
     return {"kind": "params", "network": describe_network(target.net), "params": params}
@@ -123,9 +130,18 @@ def optimizer_from(description: Mapping) -> Optimizer:
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict:
-    """An optimizer's fields, from which `optimizer_from` makes it again."""
-    (kind,) = (kind for kind, made in _OPTIMIZERS.items() if isinstance(optimizer, made))
-    return {"kind": kind, **vars(optimizer)}
+    """An optimizer's fields, from which `optimizer_from` makes it again.
+
+    Raises:
+        ValueError: an optimizer of one's own, which no file can name.
+    """
+    kinds = [kind for kind, made in _OPTIMIZERS.items() if type(optimizer) is made]
+    if not kinds:
+        raise ValueError(
+            f"a description needs an optimizer that it can name, one of {', '.join(_OPTIMIZERS)}, "
+            f"got {checks.came(optimizer)}"
+        )
+    return {"kind": kinds[0], **vars(optimizer)}
 
 
 _OPTIMIZERS = {

@@ -243,11 +243,9 @@ def compare(
     tangent = tangent_matrix(narrow, params, inputs)
     wide_tangent = tangent_matrix(wide, wide_params, inputs)
     outputs, wide_outputs = (
-        torch.vmap(model, in_dims=(None, 0))(at, inputs)
+        torch.vmap(model, in_dims=(None, 0))(at, inputs.clone())
         for model, at in ((narrow, params), (wide, wide_params))
     )
-    tangent = tangent_matrix(narrow, params, inputs)
-    wide_tangent = tangent_matrix(wide, wide_params, inputs)
     narrow_rank = matrix_rank(tangent).rank
     if narrow_rank == len(inputs) < tangent.shape[1]:
         raise ValueError(f"the comparison needs more than {narrow_rank} inputs, the rank on them")

@@ -105,9 +105,11 @@ class CorrelatedNormal(Law):
 
     def __post_init__(self) -> None:
         found = checks.array(self.covariance, "covariance", None, None)
-        symmetric = found.shape[0] == found.shape[1] and np.allclose(found, found.T)
+        size = np.abs(found).max()
+        square = found.shape[0] == found.shape[1]
+        symmetric = square and np.allclose(found, found.T, atol=1e-8 * size)
         # Rounding makes the zeros of a singular one a little negative.
-        if not symmetric or np.linalg.eigvalsh(found)[0] < -1e-10 * np.abs(found).max():
+        if not symmetric or np.linalg.eigvalsh(found)[0] < -1e-10 * size:
             raise ValueError(
                 "a covariance needs to be symmetric and positive semidefinite, got "
                 f"{found.tolist()}"
@@ -159,7 +161,7 @@ class Rows(Law):
     tests: int = 0
 
     def __post_init__(self) -> None:
-        rows = checks.numbers(self.rows, "rows").numpy()
+        rows = checks.numbers(self.rows, "rows").clone().numpy()
         if rows.ndim != 2 or not rows.size:
             raise ValueError(f"rows need an array of shape (row, input), got {rows.shape}")
         tests = checks.count(self.tests, "tests", least=0, most=len(rows) - 1)
@@ -184,7 +186,10 @@ class Rows(Law):
 
 @dataclass(frozen=True)
 class CovariateShift(Law):
-    """Trained on inputs of one law, tested on those of another."""
+    """Trained on inputs of one law, tested on those of another.
+
+    Where these are rows, it is on those set apart for tests, or on all if none are.
+    """
 
     train: Law
     test: Law
@@ -199,7 +204,8 @@ class CovariateShift(Law):
 
     @property
     def test_law(self) -> Law:
-        return self.test
+        whole = isinstance(self.test, Rows) and not self.test.tests  # so that all are for tests
+        return self.test if whole else self.test.test_law
 
     def draw(self, samples: int, dim: int, stream: np.random.Generator):
         return self.train.draw(samples, dim, stream)

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.networks import Params
+from llrnb.networks import Params, drawn_params
 from llrnb.streams import rng
 
 
@@ -77,8 +76,8 @@ class ModuleModel:
     def outputs(
         self, params: Params, inputs: Shaped[Tensor, "sample ..."]
     ) -> Float[Tensor, "sample ..."]:
-        """The outputs at many inputs."""
-        return torch.func.functional_call(self.module, dict(params), (inputs,))
+        """The outputs at many inputs, which stay as they are if the module works in place."""
+        return torch.func.functional_call(self.module, dict(params), (inputs.clone(),))
 
     def init(self, std: float, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the shapes and the seed."""
@@ -148,12 +147,9 @@ def normal_params(
     shapes: Mapping[str, tuple[int, ...]], std: float, seed: int = 0
 ) -> dict[str, Float[Tensor, "..."]]:
     """Parameters from N(0, std²), from a stream keyed by their shapes and the seed."""
-    std, seed = checks.real(std, "std", least=0), checks.seed(seed)
+    seed = checks.seed(seed)
     stream = rng("module initial params", shapes=tuple(shapes.values()), seed=seed)
-    return {
-        name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
-        for name, shape in shapes.items()
-    }
+    return drawn_params(shapes, stream, std)
 
 
 def as_model(
@@ -180,7 +176,8 @@ def as_model(
 def outputs_of(
     model: Model | Callable, params: Params, inputs: Shaped[Tensor, "sample ..."]
 ) -> Float[Tensor, "sample ..."]:
-    """The outputs of any model at many inputs."""
+    """The outputs of any model at many inputs, which stay as they are."""
+    inputs = inputs.clone()
     if hasattr(model, "outputs"):
         return model.outputs(params, inputs)
     return torch.vmap(model, in_dims=(None, 0))(dict(params), inputs)

@@ -20,7 +20,7 @@ from typing import TypeGuard
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from llrnb import checks
@@ -108,7 +108,7 @@ class TwoLayerNetwork:
         """Number of parameters M."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
+    def __call__(self, params: Params, x: Real[Tensor, " input"]) -> Float[Tensor, ""]:
         """The output at one input; `predict` batches it.
 
         Args:
@@ -118,7 +118,7 @@ class TwoLayerNetwork:
             x: the input.
         """
         self.check(params)
-        x = checks.tensor(x, "x").to(params["w"].dtype)
+        x = checks.reals(x, "x").to(params["w"].dtype)
         if x.shape != (self.input_dim,):
             raise ValueError(
                 f"the network needs an input of shape ({self.input_dim},), got {tuple(x.shape)}"
@@ -140,11 +140,7 @@ class TwoLayerNetwork:
         self, stream: np.random.Generator, std: float = 1.0
     ) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream of one's own."""
-        std = checks.real(std, "std", least=0)
-        return {
-            name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
-            for name, shape in self.shapes.items()
-        }
+        return drawn_params(self.shapes, stream, std)
 
     def stream(self, role: str, seed: int) -> np.random.Generator:
         """The stream of a role (`llrnb.streams`) for this architecture."""
@@ -183,12 +179,27 @@ class TwoLayerNetwork:
         return {}
 
 
+def drawn_params(
+    shapes: Mapping[str, tuple[int, ...]], stream: np.random.Generator, std: float = 1.0
+) -> dict[str, Float[Tensor, "..."]]:
+    """Parameters of these shapes from N(0, std²), one after the other."""
+    std = checks.real(std, "std", least=0)
+    return {
+        name: torch.from_numpy(np.asarray(std * stream.standard_normal(shape)))
+        for name, shape in shapes.items()
+    }
+
+
 TanhNetwork = TwoLayerNetwork  # its name while tanh was its only activation
 
 
 def is_two_layer(model: object) -> TypeGuard[TwoLayerNetwork]:
-    """Whether a model is a `TwoLayerNetwork`, and has no `__call__` of its own."""
-    return isinstance(model, TwoLayerNetwork) and type(model).__call__ is TwoLayerNetwork.__call__
+    """Whether a model is a `TwoLayerNetwork`, and has no `__call__` or `outputs` of its own."""
+    return (
+        isinstance(model, TwoLayerNetwork)
+        and type(model).__call__ is TwoLayerNetwork.__call__
+        and not hasattr(model, "outputs")
+    )
 
 
 def is_tanh_network(model: object) -> TypeGuard[TwoLayerNetwork]:
@@ -288,14 +299,14 @@ def cnn(
 
 
 def predict(
-    net: TwoLayerNetwork, params: Params, inputs: Float[Tensor, "sample input"]
+    net: TwoLayerNetwork, params: Params, inputs: Real[Tensor, "sample input"]
 ) -> Float[Tensor, "*net sample"]:
     """The outputs at many inputs, of one network or of many (a leading `net` axis in params)."""
     checks.instance(net, TwoLayerNetwork, "net")
     a = checks.mapping(params, "params").get("a")
     stack = a.shape[:1] if isinstance(a, Tensor) and a.ndim > len(net.shapes["a"]) else ()
     net.check(params, axes=tuple(stack))
-    inputs = checks.tensor(inputs, "inputs").to(params["a"])
+    inputs = checks.reals(inputs, "inputs").to(params["a"])
     if inputs.ndim != 2 or inputs.shape[1] != net.input_dim:
         raise ValueError(
             f"the network needs inputs of shape (sample, {net.input_dim}), "

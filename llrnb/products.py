@@ -12,11 +12,11 @@ from itertools import accumulate, pairwise
 from math import prod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.networks import Params
+from llrnb.networks import Params, drawn_params
 from llrnb.rank.rounding import EPS
 from llrnb.rank.singular import matrix_rank
 from llrnb.streams import rng
@@ -62,10 +62,10 @@ class MatrixProduct:
         self.check(params)
         return reduce(lambda product, w: w @ product, [params[name] for name in self.shapes])
 
-    def __call__(self, params: Params, x: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
+    def __call__(self, params: Params, x: Real[Tensor, "row column"]) -> Float[Tensor, ""]:
         """What one measurement gives."""
         matrix = self.matrix(params)
-        x = checks.tensor(x, "x").to(matrix.dtype)
+        x = checks.reals(x, "x").to(matrix.dtype)
         if x.shape != self.input_shape:
             raise ValueError(
                 f"the product needs a measurement of shape {self.input_shape}, got {tuple(x.shape)}"
@@ -74,12 +74,8 @@ class MatrixProduct:
 
     def init(self, std: float = 1.0, seed: int = 0) -> dict[str, Float[Tensor, "..."]]:
         """Every parameter from N(0, std²), from a stream keyed by the widths and the seed."""
-        std, seed = checks.real(std, "std", least=0), checks.seed(seed)
-        stream = rng("product initial params", widths=self.widths, seed=seed)
-        return {
-            name: torch.from_numpy(std * stream.standard_normal(shape))
-            for name, shape in self.shapes.items()
-        }
+        stream = rng("product initial params", widths=self.widths, seed=checks.seed(seed))
+        return drawn_params(self.shapes, stream, std)
 
     def check(self, params: Params) -> None:
         """Raise ValueError unless params are this product's."""

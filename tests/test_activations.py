@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from llrnb.activations import ACTIVATIONS, RELU, SINE, TANH, activation_of
+from llrnb.activations import (
+    ACTIVATIONS,
+    RELU,
+    SIGMOID,
+    SINE,
+    TANH,
+    Activation,
+    activation_of,
+)
 
 # What each is, from NumPy and from the book's formulas.
 TRUTH = {
@@ -77,6 +85,8 @@ def test_each_keeps_precision_and_is_itself_in_another_process(known):
 def test_torchs_functions_of_those_names_are_these():
     assert activation_of(torch.tanh) is TANH
     assert activation_of(torch.nn.functional.relu) is RELU
+    assert activation_of(torch.nn.functional.tanh) is TANH
+    assert activation_of(torch.nn.functional.sigmoid) is SIGMOID
 
 
 def test_a_function_of_ones_own_has_a_slope():
@@ -100,6 +110,9 @@ def test_a_function_of_ones_own_has_a_slope():
         (torch.nn.Tanh, TypeError, "needs to be a function"),
         (lambda u: u.softmax(0), ValueError, "acts element by element, got <lambda>"),
         (lambda u: u.cumsum(0), ValueError, "acts element by element"),
+        (lambda u: u.sort()[0], ValueError, "acts element by element"),
+        (torch.acos, ValueError, "finite values up to .-30, got others of acos"),
+        (torch.nn.ReLU(inplace=True), ValueError, "got ReLU, and: it works in place"),
         (lambda u: u.sum(), ValueError, "that can be differentiated|element by element"),
         (lambda u: np.tanh(u.numpy()), ValueError, "that can be differentiated"),
         (lambda u: u if u > 0 else 0 * u, ValueError, "that can be differentiated, got <lambda>"),
@@ -132,3 +145,44 @@ def test_what_is_said_of_a_function_must_be_so():
     with pytest.raises(ValueError, match="odd activation needs .*, got cos"):
         activation_of(torch.cos, odd=True)
     assert activation_of(torch.cos, slope=lambda u: -u.sin(), odd=False).odd is False
+
+
+def half(u):
+    """Of which a thousandth is no longer seen by autograd."""
+    return 0.999 * u.tanh() + 0.001 * u.tanh().detach()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: activation_of(lambda u: u.clamp(-3, 5), odd=True), "an odd activation needs"),
+        (
+            lambda: activation_of(torch.nn.functional.relu6, slope=lambda u: (u > 0).to(u)),
+            "the derivative of relu6 as its slope, got another",
+        ),
+        (
+            lambda: activation_of(torch.atan, slope=lambda u: 1.00005 / (1 + u * u)),
+            "the derivative of atan as its slope, got another",
+        ),
+        (lambda: activation_of(half), "the derivative of half as its slope, got another"),
+        (
+            lambda: Activation("mine", torch.tanh, lambda u: (u.tanh(), u.cos()), odd=True),
+            "the derivative of mine as its slope, got another",
+        ),
+        (
+            lambda: Activation("mine", torch.tanh, lambda u: (u.sin(), 1 - u.tanh() ** 2)),
+            "value_and_slope needs to give the values of mine, got others",
+        ),
+        (
+            lambda: Activation("mine", torch.cos, lambda u: (u.cos(), -u.sin()), odd=True),
+            "an odd activation needs value.* got mine",
+        ),
+        (
+            lambda: Activation("mine", torch.relu, lambda u: (u.relu_(), u.sign())),
+            "got mine, and: it works in place",
+        ),
+    ],
+)
+def test_what_an_activation_says_of_itself_must_be_so_far_out_too(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

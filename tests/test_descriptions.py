@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from llrnb.descriptions import (
     target_from,
 )
 from llrnb.networks import cnn, fully_connected
-from llrnb.targets import generic_target, paper_target
-from llrnb.training import Adam, GradientDescent
+from llrnb.presets import fig3
+from llrnb.targets import Target, generic_target, paper_target
+from llrnb.training import Adam, GradientDescent, Optimizer
 
 NETS = [
     fully_connected(5, 3),
@@ -72,3 +74,28 @@ def test_short_descriptions_name_the_functions_of_the_package():
 def test_a_wrong_description_is_refused_with_what_was_wrong(make, description, message):
     with pytest.raises(ValueError, match=message):
         make(description)
+
+
+class Opposite(Target):
+    def __call__(self, inputs):
+        return -super().__call__(inputs)
+
+
+def test_a_target_of_ones_own_is_not_taken_for_its_parent():
+    own = Opposite(paper_target().net, paper_target().params)
+    with pytest.raises(TypeError, match="a Target and no subclass, got Opposite"):
+        describe_target(own)
+
+
+class Slow(Adam):
+    def step(self, theta, gradient, memory, t, rate):
+        return theta - 1e-3 * rate * gradient, memory
+
+
+@pytest.mark.parametrize("own", [Slow(), Optimizer()])
+def test_an_optimizer_of_ones_own_is_not_taken_for_its_parent(own):
+    needed = "an optimizer that it can name, one of gradient descent, adam, .*, got"
+    with pytest.raises(ValueError, match=needed):
+        describe_optimizer(own)
+    with pytest.raises(ValueError, match=needed):
+        replace(fig3.SMALL, optimizer=own).cells()

@@ -69,6 +69,12 @@ def test_a_singular_covariance_keeps_inputs_in_its_range():
     assert np.allclose(drawn[:, 0], drawn[:, 1], rtol=0, atol=1e-7)
 
 
+def test_an_eigenvalue_that_rounding_makes_negative_is_zero():
+    """Those are 2 and -5e-11, whose root would be 7e-6."""
+    drawn = CorrelatedNormal(((1.0, 1 + 5e-11), (1 + 5e-11, 1.0))).draw(50, 2, stream())
+    assert np.allclose(drawn[:, 0], drawn[:, 1], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.8, -0.5])
 def test_an_autoregression_is_the_triangular_root_of_its_covariance(decay):
     covariance = linalg.toeplitz(decay ** np.arange(6.0))
@@ -108,6 +114,29 @@ def test_training_and_test_inputs_may_have_different_laws():
     )
 
 
+def test_a_shift_to_rows_tests_on_those_set_apart_or_on_all():
+    for tests, there in ((2, 2), (0, 10)):
+        shifted = CovariateShift(Normal(), Rows(ROWS, tests=tests))
+        drawn = draw_inputs(there, 3, role="test inputs", law=shifted)
+        assert sorted(drawn[:, 0].tolist()) == ROWS[-there:, 0].tolist()
+        with pytest.raises(ValueError, match=f"at most {there}, got {there + 1}"):
+            draw_inputs(there + 1, 3, role="test inputs", law=shifted)
+
+
+def test_a_shift_has_as_many_inputs_as_its_training_law():
+    shifted = CovariateShift(Rows(ROWS), Normal())
+    assert shifted.dim == 3 and CovariateShift(Normal(), Uniform()).dim is None
+    with pytest.raises(ValueError, match=r"the law needs inputs of 3 numbers, got \(2,\)"):
+        draw_inputs(4, 2, law=shifted)
+
+
+def test_rows_stay_when_what_was_given_changes():
+    given = torch.ones(4, 2, dtype=torch.float64)
+    law = Rows(given)
+    given.zero_()
+    assert draw_inputs(4, 2, law=law).eq(1).all()
+
+
 @pytest.mark.parametrize("law", EACH, ids=repr)
 def test_a_law_is_made_again_from_its_description(law):
     again = law_from(json.loads(json.dumps(describe_law(law))))
@@ -131,6 +160,7 @@ def test_the_default_is_described_by_its_kind_alone():
         (lambda: AutoregressiveNormal(1.0), "decay needs a finite number > -1 and < 1, got 1.0"),
         (lambda: CorrelatedNormal(((1.0, 2.0), (2.0, 1.0))), "positive semidefinite, got"),
         (lambda: CorrelatedNormal(((1.0, 0.5), (0.0, 1.0))), "needs to be symmetric"),
+        (lambda: CorrelatedNormal(((1e-9, 5e-10), (0.0, 1e-9))), "needs to be symmetric"),
         (lambda: Rows(ROWS[:0]), r"need an array of shape \(row, input\), got \(0, 3\)"),
         (lambda: Rows(ROWS, tests=10), "tests needs an integer from 0 to 9, got 10"),
         (lambda: draw_inputs(4, 2, law=Rows(ROWS)), r"inputs of 3 numbers, got \(2,\)"),

@@ -189,7 +189,6 @@ def test_a_target_of_it_comes_back_from_json(name):
         for p in (0, 1)
     ]
     expected = sum(h @ target.params["a"][:, p] for p, h in enumerate(hidden))
-    assert torch.allclose(draw(target, 5)[1], target(draw(target, 5)[0]))
     assert torch.allclose(target(INPUTS), expected, rtol=1e-12)
 
 
@@ -356,7 +355,25 @@ def test_the_rank_of_a_subclass_is_its_own():
     assert torch.allclose(matrix[:, -4:], of_a, rtol=1e-12)
     made = of_a @ PARAMS["a"][:, 0]
     assert torch.allclose(predict(QUADRATIC, PARAMS, INPUTS), made, rtol=1e-12)
-    assert torch.allclose(generic_target(QUADRATIC)(INPUTS[:0]), made[:0])
+    target = generic_target(QUADRATIC)
+    by_formula = (INPUTS @ target.params["w"].T).square() @ target.params["a"][:, 0]
+    assert torch.allclose(target(INPUTS), by_formula, rtol=1e-12)
+
+
+class Negative(TwoLayerNetwork):
+    """Outputs of its own at many inputs, which are what is trained."""
+
+    def outputs(self, params, inputs):
+        return -torch.vmap(self, in_dims=(None, 0))(dict(params), inputs)
+
+
+def test_a_subclass_with_outputs_of_its_own_is_another_model():
+    net = Negative(3, ((0, 1, 2),), 4)
+    options = {"learning_rates": [0.05], "std": 0.5, "steps": 40}
+    run = train(net, INPUTS, OUTPUTS, **options)
+    plain = train(fully_connected(3, 4), INPUTS, -OUTPUTS, **options)
+    assert run.engine == "general" and torch.allclose(run.loss, plain.loss, rtol=1e-9)
+    assert not is_tanh_network(net)
 
 
 def test_a_subclass_is_trained_as_itself():

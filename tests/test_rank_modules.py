@@ -125,6 +125,24 @@ def test_a_sample_that_depends_on_the_others_has_no_row():
         numerical_rank(Centred(), input_shape=(4,))
 
 
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        (nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 1)), None),
+        (lambda p, x: p["a"] @ x.sub_(1.0) + p["b"], {"a": torch.ones(3), "b": torch.ones(())}),
+    ],
+    ids=["module", "function"],
+)
+def test_a_model_that_works_in_place_leaves_the_inputs(model, params):
+    inputs = torch.randn(20, 3, dtype=torch.float64)
+    before = inputs.clone()
+    assert numerical_rank(model, params, inputs).rank == 4
+    shifted = inputs.relu() if params is None else inputs - 1
+    expected = torch.cat([shifted, torch.ones_like(inputs[:, :1])], dim=1)
+    assert torch.equal(tangent_matrix(model, params, inputs), expected)
+    assert torch.equal(inputs, before)
+
+
 def test_what_is_missing_is_named():
     with pytest.raises(ValueError, match="needs inputs, or the input_shape of one, got neither"):
         numerical_rank(Residual())

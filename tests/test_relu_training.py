@@ -110,6 +110,60 @@ def stacked(network, dim, width, seeds):
     return {name: torch.stack([params[name] for params in drawn]) for name in drawn[0]}
 
 
+def test_integers_are_numbers_to_predictions():
+    params = stacked("skip", 3, 4, [0, 1])
+    whole = torch.arange(12).view(4, 3) - 5
+    assert torch.equal(
+        predict_relu("skip", params, whole), predict_relu("skip", params, whole.double())
+    )
+
+
+class Doubled(ReluNetwork):
+    """A parent's squares, and outputs of its own."""
+
+    def outputs(self, params, inputs):
+        return 2 * super().outputs(params, inputs)
+
+
+class Own(Doubled):
+    """Squares of its own, too, with the outputs' factor."""
+
+    def squares(self, params, inputs, outputs):
+        gradient, loss = super().squares(params, inputs, outputs / 2)
+        return {name: 4 * slope for name, slope in gradient.items()}, 4 * loss
+
+
+def test_a_subclass_with_squares_of_its_own_is_trained_by_them():
+    inputs, outputs = torch.randn(8, 3).double(), torch.randn(8).double()
+    options = {"learning_rates": [0.01], "steps": 30, "tolerance": None}
+    own, general = (
+        train(Own("plain", 3, 4), inputs, outputs, engine=engine, **options)
+        for engine in ("auto", "general")
+    )
+    assert own.engine == "closed form"
+    assert torch.allclose(own.params["W"], general.params["W"], rtol=1e-9)
+
+
+def test_a_subclass_with_outputs_of_its_own_is_trained_as_itself():
+    net = Doubled("plain", 3, 4)
+    inputs, outputs = torch.randn(8, 3).double(), torch.randn(8).double()
+    options = {"learning_rates": [0.01], "steps": 30, "tolerance": None}
+    run = train(net, inputs, outputs, **options)
+    assert run.engine == "general" and "outputs of its own" in run.passed_over[-1]
+    params = {name: value.requires_grad_() for name, value in net.start(0).items()}
+    for _ in range(30):
+        made = 2 * (inputs @ params["W"]).relu() @ params["alpha"]
+        slopes = torch.autograd.grad((made - outputs).square().mean(), list(params.values()))
+        params = {
+            name: (value - 0.01 * slope).detach().requires_grad_()
+            for (name, value), slope in zip(params.items(), slopes, strict=True)
+        }
+    for name, value in params.items():
+        assert torch.allclose(run.params[name][0], value, rtol=1e-10)
+    with pytest.raises(ValueError, match="got a Doubled, which has outputs of its own"):
+        train(net, inputs, outputs, engine="closed form", **options)
+
+
 @pytest.mark.parametrize(("network", "activation"), CASES)
 def test_the_gradient_in_closed_form_is_that_of_autograd(network, activation):
     inputs, outputs = data()

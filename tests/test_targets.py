@@ -5,6 +5,7 @@ from torch import nn
 
 from llrnb import DeepNetwork, cnn, from_module, fully_connected
 from llrnb.laws import CovariateShift, Normal, Rows, Uniform
+from llrnb.relu.training import ReluNetwork
 from llrnb.targets import (
     DataSet,
     Target,
@@ -36,7 +37,17 @@ def test_the_papers_kernel_is_a_parameter():
 def test_a_generic_target_lies_in_its_own_network(net):
     target = generic_target(net, seed=4)
     inputs, outputs = draw(target, 7)
-    assert torch.equal(outputs, target(inputs))
+    own = {name: value.numpy() for name, value in target.params.items()}
+    expected = sum(
+        own["a"][k, p]
+        * np.tanh(
+            inputs.numpy()[:, window] @ own["w"][(k,) if net.shared else (k, p)]
+            + own["b"][(k,) if net.shared else (k, p)]
+        )
+        for k in range(net.kernels)
+        for p, window in enumerate(net.windows)
+    )
+    assert target.net == net and np.allclose(outputs, expected, rtol=1e-12)
     assert all(value.abs().min() > 0 for value in target.params.values())
 
 
@@ -98,7 +109,8 @@ def test_a_law_tells_its_number_of_inputs():
 def test_inputs_of_a_planted_target_come_from_any_law():
     target, law = paper_target(), CovariateShift(Uniform(), Normal())
     inputs, outputs = draw(target, 50, law=law)
-    assert inputs.abs().max() < 1 and torch.equal(outputs, target(inputs))
+    first = inputs.unfold(1, 3, 1) @ target.params["w"][0]
+    assert inputs.abs().max() < 1 and torch.allclose(outputs, first.tanh().sum(1))
     assert torch.equal(draw_test(target, 50, law=law)[0], draw_test(target, 50)[0])
 
 
@@ -147,12 +159,53 @@ def test_tokens_stay_integers():
     assert torch.equal(outputs, target.params["0.weight"][tokens].flatten(1))
 
 
-def test_a_generic_target_is_never_an_initialisation():
-    model = from_module(nn.Linear(4, 2), (4,))
-    planted, initial = generic_target(model, 5).params, model.init(1.0, 5)
-    assert not torch.isin(planted["weight"], initial["weight"]).any()
-    assert torch.equal(planted["bias"], generic_target(model, 5).params["bias"])
-    assert not torch.isin(planted["bias"], generic_target(model, 6).params["bias"]).any()
+def test_a_network_of_the_package_takes_integers_as_numbers():
+    inputs, outputs = draw(paper_target(), 4, law=Rows(np.arange(20).reshape(4, 5) - 9))
+    assert inputs.dtype == torch.int64
+    assert torch.equal(outputs, paper_target()(inputs.double()))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [from_module(nn.Linear(4, 2), (4,)), cnn(5, 3, 2), DeepNetwork((3, 2, 2, 1), bias=True)],
+    ids=["module", "two layers", "deep"],
+)
+def test_a_generic_target_is_never_an_initialisation(model):
+    planted, again, other = (generic_target(model, seed).params for seed in (5, 5, 6))
+    initial = model.init(1.0, 5)
+    for name, value in planted.items():
+        assert not torch.isin(value, initial[name]).any()
+        assert torch.equal(value, again[name])
+        assert not torch.isin(value, other[name]).any()
+
+
+def in_place(inputs):
+    return inputs.relu_().sum(1)
+
+
+IN_PLACE = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 1, bias=False))
+nn.init.ones_(IN_PLACE[1].weight)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [in_place, IN_PLACE, Target(lambda p, x: p["a"] @ x.relu_(), {"a": torch.ones(3)}, (3,))],
+    ids=["function", "module", "model"],
+)
+def test_a_target_that_works_in_place_leaves_the_inputs(target):
+    inputs, outputs = draw(target, 6, input_shape=(3,))
+    assert torch.equal(inputs, draw_inputs(6, 3)) and (inputs < 0).any()
+    assert torch.allclose(outputs.flatten(), inputs.relu().sum(1))
+
+
+def test_a_target_stays_when_what_was_given_changes():
+    x, y = torch.ones(4, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
+    params = {"a": torch.ones(2, dtype=torch.float64)}
+    own, planted = DataSet(x, y), Target(lambda p, x: p["a"] @ x, params, (2,))
+    for value in (x, y, params["a"]):
+        value.zero_()
+    assert all(part.eq(1).all() for part in draw(own, 4))
+    assert planted(torch.ones(1, 2)) == 2
 
 
 def test_arrays_that_came_are_a_target():
@@ -169,6 +222,14 @@ def uneven(inputs):
     return torch.rand(len(inputs))
 
 
+def noisy(inputs):
+    """The same noise at every call."""
+    return inputs[:, 0] + torch.randn(len(inputs), generator=torch.Generator().manual_seed(0))
+
+
+NORMALISED = generic_target(ReluNetwork("normalised", 3, 2))
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
@@ -177,7 +238,15 @@ def uneven(inputs):
         (lambda: draw(lambda x: x.sum(), 5, input_shape=(2,)), r"5 outputs.*shape \(\)"),
         (lambda: draw(lambda x: x.log(), 5, input_shape=(2,)), "finite numbers, got . NaN"),
         (lambda: draw(lambda x: None, 5, input_shape=(2,)), "output needs an array.*got None"),
-        (lambda: draw(uneven, 5, input_shape=(2,)), "a function of its inputs, got other outputs"),
+        (
+            lambda: draw(uneven, 5, input_shape=(2,)),
+            "a function of its inputs, .* got other outputs",
+        ),
+        (lambda: draw(noisy, 5, input_shape=(2,)), "each by itself, got other outputs"),
+        (lambda: draw(lambda x: (x - x.mean(0)).sum(1), 6, input_shape=(2,)), "each by itself"),
+        (lambda: draw(NORMALISED, 6), "each by itself, got other outputs at a second call"),
+        (lambda: draw(paper_target(), 5, input_shape=(4,)), r"target's, \(5,\), got \(4,\)"),
+        (lambda: draw((np.ones((3, 2)), np.ones(3)), 2, input_shape=(3,)), r"\(2,\), got \(3,\)"),
         (lambda: draw(fully_connected(5, 3), 5), "a model needs params"),
         (lambda: draw(nn.Linear(2, 1), 5), "a module needs inputs, or the input_shape"),
         (lambda: draw((np.ones((3, 2)), np.ones(4)), 2), r"shapes \(3, 2\) and \(4,\)"),

@@ -8,7 +8,10 @@ from numba import njit
 from test_networks import NETWORKS
 
 from llrnb import Status, cnn, train
+from llrnb.deep import DeepNetwork
 from llrnb.networks import TwoLayerNetwork
+from llrnb.products import MatrixProduct
+from llrnb.relu.training import ReluNetwork
 from llrnb.targets import draw, generic_target, paper_target
 from llrnb.training.lanes import load, store, tanh
 
@@ -32,6 +35,31 @@ def distance(params, others) -> float:
     """The largest difference relative to the largest parameter."""
     size = max(float(value.abs().max()) for value in others.values())
     return max(float((params[name] - others[name]).abs().max()) for name in others) / size
+
+
+@pytest.mark.parametrize(
+    ("net", "engine", "loss"),
+    [
+        (NETWORKS["cnn"], "cpu", "squared"),
+        (NETWORKS["cnn"], "torch", "squared"),
+        (NETWORKS["cnn"], "general", "huber"),
+        (ReluNetwork("skip", 5, 3), "closed form", "squared"),
+        (ReluNetwork("skip", 5, 3), "general", "squared"),
+        (DeepNetwork((5, 3, 2, 1)), "general", "huber"),
+        (MatrixProduct((5, 2, 4)), "general", "squared"),
+    ],
+)
+def test_integers_are_numbers_to_every_network_of_the_package(net, engine, loss):
+    stream = torch.Generator().manual_seed(0)
+    inputs = torch.randint(-3, 4, (6, *net.input_shape), generator=stream)
+    outputs = torch.randint(-2, 3, (6,), generator=stream)
+    options = {"learning_rates": [0.01], "steps": 20, "std": 0.5, "engine": engine, "loss": loss}
+    whole = train(net, inputs, outputs, **options)
+    real = train(net, inputs.double(), outputs.double(), **options)
+    for name in net.shapes:
+        assert torch.equal(whole.params[name], real.params[name])
+    assert torch.equal(whole.predict(inputs), real.predict(inputs.double()))
+    assert torch.equal(whole.predict(inputs.numpy()), whole.predict(inputs))
 
 
 @pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)

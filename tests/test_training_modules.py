@@ -9,7 +9,7 @@ from torch import nn
 
 import llrnb
 from llrnb import Status, from_module, train
-from llrnb.training import Adam, GradientDescent
+from llrnb.training import LOSSES, Adam, GradientDescent, Sum
 
 
 class Residual(nn.Module):
@@ -211,6 +211,17 @@ def test_a_module_that_is_given_stays_as_it_is():
     assert all(value.dtype == torch.float32 for value in module.parameters())
 
 
+def test_a_module_that_works_in_place_leaves_the_data():
+    inputs, outputs = data("residual", "squared")
+    before = inputs.clone()
+    module, twin = (nn.Sequential(nn.ReLU(inplace=k), nn.Linear(4, 3)) for k in (True, False))
+    twin.load_state_dict(module.state_dict())
+    options = {"learning_rates": [0.05], "steps": 5}
+    runs = [train(one, inputs, outputs, **options) for one in (module, twin)]
+    assert torch.equal(runs[0].predict(inputs), runs[1].predict(inputs))
+    assert torch.equal(inputs, before) and (inputs < 0).any()
+
+
 def test_a_factory_leaves_the_generator_as_it_is():
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -279,6 +290,12 @@ def test_a_loss_that_is_an_object_or_negative():
 
     run = train(net, inputs, outputs, loss=below_zero, tolerance=None, **options)
     assert run.status == (Status.STEP_LIMIT,) and run.loss < 0
+
+
+def test_a_sum_takes_a_loss_by_its_name():
+    assert Sum("squared") == LOSSES["sum of squares"] and Sum("huber").each is LOSSES["huber"]
+    with pytest.raises(ValueError, match="loss needs one of squared, .*, got 'square'"):
+        Sum("square")
 
 
 def test_integers_of_numpy_stay_integers():

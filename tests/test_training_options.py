@@ -181,6 +181,42 @@ def test_an_optimizer_of_ones_own_is_a_class(engine):
     assert_close(run, params, 0)
 
 
+class OnTheta(Optimizer):
+    def step(self, theta, gradient, memory, t, rate):
+        theta.data.sub_(rate * gradient)
+        return theta, memory
+
+
+class OnMemory(Optimizer):
+    slots = 1
+
+    def step(self, theta, gradient, memory, t, rate):
+        memory[0].mul_(0.9).add_(gradient)
+        return theta - rate * memory[0], memory
+
+
+class OnList(Optimizer):
+    slots = 1
+
+    def step(self, theta, gradient, memory, t, rate):
+        memory[0] = memory[0] * 0.9 + gradient
+        return theta - rate * memory[0], memory
+
+
+class OnRate(Optimizer):
+    def step(self, theta, gradient, memory, t, rate):
+        return theta - rate.div_(t + 1) * gradient, memory
+
+
+@pytest.mark.parametrize("optimizer", [OnTheta(), OnMemory(), OnList(), OnRate()])
+def test_an_optimizer_that_works_in_place_is_refused(optimizer):
+    """It would move networks that have stopped."""
+    net = NETWORKS["cnn"]
+    data = draw(generic_target(net, seed=3), 6)
+    with pytest.raises(ValueError, match="needs to return other tensors, .* changes them in place"):
+        train(net, *data, learning_rates=[0.1], steps=5, optimizer=optimizer)
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [

@@ -98,7 +98,7 @@ def _real(model: Model) -> Model:
     """The model, which raises TypeError where it makes no real numbers."""
 
     def real(params: Params, x: Tensor) -> Tensor:
-        output = model(params, x)
+        output = model(params, x.clone())  # which a model may change
         if not isinstance(output, Tensor) or output.is_complex():
             came = output.dtype if isinstance(output, Tensor) else type(output).__name__
             raise TypeError(f"a model needs a real tensor as output, got {came}")

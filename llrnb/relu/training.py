@@ -10,17 +10,17 @@ The norm is over the samples of the current batch: what a normalised network say
 depends on the inputs beside it. Other activations may take the place of the ReLU (.)_+.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.activations import Activation, activation_of
+from llrnb.activations import Given, activation_of
 from llrnb.models import normal_params
 from llrnb.networks import Params
 from llrnb.streams import rng
@@ -76,7 +76,7 @@ class ReluNetwork:
     kind: str
     input_dim: int
     width: int
-    activation: str | Activation | Callable[[Tensor], Tensor] = "relu"
+    activation: Given = "relu"
 
     def __post_init__(self) -> None:
         checks.settle(
@@ -105,7 +105,7 @@ class ReluNetwork:
         """Number of parameters."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    def __call__(self, params: Params, x: Float[Tensor, " input"]) -> Float[Tensor, ""]:
+    def __call__(self, params: Params, x: Real[Tensor, " input"]) -> Float[Tensor, ""]:
         """The output at one input."""
         if self.kind == "normalised":
             raise ValueError(
@@ -115,11 +115,11 @@ class ReluNetwork:
         return self.outputs(params, x[None])[0]
 
     def outputs(
-        self, params: Params, inputs: Float[Tensor, "sample input"]
+        self, params: Params, inputs: Real[Tensor, "sample input"]
     ) -> Float[Tensor, " sample"]:
         """The outputs at many inputs."""
         checks.shapes(params, self.shapes)
-        inputs = checks.tensor(inputs, "inputs").to(params["W"])
+        inputs = checks.reals(inputs, "inputs").to(params["W"])
         if inputs.ndim != 2 or inputs.shape[1] != self.input_dim:
             raise ValueError(
                 f"the network needs inputs of shape (sample, {self.input_dim}), "
@@ -155,7 +155,7 @@ def train_relu(
     steps: int = 400,
     optimizer: Optimizer = _SIGN,
     width: int | None = None,
-    activation: str | Activation | Callable[[Tensor], Tensor] = "relu",
+    activation: Given = "relu",
     record_at: Sequence[int] = (),
     precision: str = "float64",
     device: str = "cpu",
@@ -234,8 +234,8 @@ def initial_relu(
 def predict_relu(
     network: str,
     params: Params,
-    inputs: Float[Tensor, "*#net sample input"],
-    activation: str | Activation | Callable[[Tensor], Tensor] = "relu",
+    inputs: Real[Tensor, "*#net sample input"],
+    activation: Given = "relu",
 ) -> Float[Tensor, "net sample"]:
     """The outputs of many networks at many inputs, their own (net, sample, input) or shared.
 
@@ -250,7 +250,7 @@ def loss_gradient(
     params: Params,
     inputs: Float[Tensor, "net sample input"],
     outputs: Float[Tensor, "net sample"],
-    activation: str | Activation | Callable[[Tensor], Tensor] = "relu",
+    activation: Given = "relu",
 ) -> tuple[dict[str, Float[Tensor, "..."]], Float[Tensor, " net"]]:
     """Of every network's loss sum_i (f(x_i) - y_i)^2, and that loss.
 
@@ -379,7 +379,7 @@ def _seen_by(network: str, params: Params, values: Tensor, name: str) -> Tensor:
     nets, dim, width = weights.shape
     shapes = ReluNetwork(network, dim, width).shapes
     checks.shapes(params, {name: (nets, *shape) for name, shape in shapes.items()})
-    values = checks.tensor(values, name).to(weights)
+    values = checks.reals(values, name).to(weights)
     *axes, rows, columns = (0, 0, *values.shape) if values.ndim < 2 else values.shape
     if columns != dim or not rows or axes not in ([], [1], [nets]):
         raise ValueError(f"a network needs {name} of {dim} inputs, got shape {tuple(values.shape)}")

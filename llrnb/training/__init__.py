@@ -22,7 +22,14 @@ from llrnb.stacks import Stack
 from llrnb.streams import torch_seeded
 from llrnb.training import batched, closed, cpu, cuda, general, progress
 from llrnb.training.losses import LOSSES, Loss, Sum, checked_outputs, fitted_to, loss_of
-from llrnb.training.optimizers import Adam, AdamW, GradientDescent, Optimizer, SignDescent
+from llrnb.training.optimizers import (
+    Adam,
+    AdamW,
+    GradientDescent,
+    Optimizer,
+    SignDescent,
+    check_step,
+)
 from llrnb.training.outcome import History, Status, Training
 from llrnb.training.task import PRECISIONS, Task
 
@@ -106,7 +113,8 @@ def train(
 
     Raises:
         ValueError: data of the wrong shape or not finite, learning rates that are not positive,
-            counts that do not match, an unknown engine or device, or an engine that cannot do it.
+            counts that do not match, an optimizer that works in place, an unknown engine or device,
+            or an engine that cannot do it.
         RuntimeError: a GPU was asked for and there is none.
 
     >>> layers = torch.nn.Linear(3, 8), torch.nn.GELU(), torch.nn.Linear(8, 1)
@@ -136,6 +144,7 @@ def train(
     loss = loss_of(loss)
     model, starts = _started(net, inputs, seeds, std, starts)
     inputs, outputs, own_data, counts = _checked_data(model, inputs, outputs, starts, loss)
+    check_step(optimizer, starts)
     parameters = sum(value.numel() for value in starts[0].values())
     checks.room("the history", len(record_at), len(rates), parameters)
     task = Task(

@@ -26,14 +26,25 @@ _TOGETHER = 2**15
 
 def refuses(task: Task) -> str | None:
     """Why this engine cannot do a task; None if it can."""
+    needed = "the closed form engine needs a model that knows the gradient of its squared error"
     if not hasattr(task.model, "squares"):
+        return f"{needed}, got a {type(task.model).__name__}"
+    if not _of_its_outputs(task.model):
         return (
-            "the closed form engine needs a model that knows the gradient of its squared error, "
-            f"got a {type(task.model).__name__}"
+            f"{needed}, got a {type(task.model).__name__}, which has outputs of its own and the "
+            "squares of its parent"
         )
     if per_sample(task.loss) is not squared:
         return f"the closed form engine needs a squared loss, got {name_of(task.loss)}"
     return None
+
+
+def _of_its_outputs(model: object) -> bool:
+    """Whether no class overrides the outputs, and leaves the squares to a parent."""
+    kinds = type(model).__mro__
+    own = [kind for kind in kinds if {"outputs", "__call__"} & vars(kind).keys()]
+    known = [kind for kind in kinds if "squares" in vars(kind)]
+    return not (own and known) or issubclass(known[0], own[0])
 
 
 def descend(task: Task, report: Callable[[int], None]) -> Training:

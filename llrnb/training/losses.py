@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Real, Shaped
 from torch import Tensor
 
 from llrnb import checks
@@ -15,12 +15,12 @@ from llrnb import checks
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def squared(prediction: Float[Tensor, "*output"], output: Float[Tensor, "*output"]) -> Tensor:
+def squared(prediction: Float[Tensor, "*output"], output: Real[Tensor, "*output"]) -> Tensor:
     """The square of the error, summed over the outputs."""
     return (prediction - output).square().sum()
 
 
-def huber(prediction: Float[Tensor, "*output"], output: Float[Tensor, "*output"]) -> Tensor:
+def huber(prediction: Float[Tensor, "*output"], output: Real[Tensor, "*output"]) -> Tensor:
     """Half the square of an error up to 1, the error less 1/2 beyond; summed over the outputs."""
     return torch.nn.functional.huber_loss(prediction, output, reduction="sum")
 
@@ -28,24 +28,6 @@ def huber(prediction: Float[Tensor, "*output"], output: Float[Tensor, "*output"]
 def cross_entropy(prediction: Float[Tensor, " kind"], output: Int[Tensor, ""]) -> Tensor:
     """-log softmax(prediction) of the right kind, whose number is the output."""
     return -torch.log_softmax(prediction, dim=0).gather(0, output[None])[0]
-
-
-@dataclass(frozen=True)
-class Sum:
-    """The sum over the samples of a loss of each; of other losses the mean is minimised."""
-
-    each: Loss
-
-    def __call__(self, prediction: Tensor, output: Tensor) -> Tensor:
-        return self.each(prediction, output)
-
-
-LOSSES: dict[str, Loss] = {
-    "squared": squared,
-    "sum of squares": Sum(squared),
-    "huber": huber,
-    "cross entropy": cross_entropy,
-}
 
 
 def loss_of(loss: str | Loss) -> Loss:
@@ -58,6 +40,33 @@ def loss_of(loss: str | Loss) -> Loss:
     if isinstance(loss, str):
         return LOSSES[checks.one_of(LOSSES, "loss", loss)]
     return checks.function(loss, "loss")
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum over the samples of a loss of each, by its name or one of one's own.
+
+    Of other losses the mean is minimised.
+
+    >>> Sum("squared") == LOSSES["sum of squares"]
+    True
+    """
+
+    each: str | Loss
+
+    def __post_init__(self) -> None:
+        checks.settle(self, each=loss_of(self.each))
+
+    def __call__(self, prediction: Tensor, output: Tensor) -> Tensor:
+        return loss_of(self.each)(prediction, output)
+
+
+LOSSES: dict[str, Loss] = {
+    "squared": squared,
+    "sum of squares": Sum(squared),
+    "huber": huber,
+    "cross entropy": cross_entropy,
+}
 
 
 def mean_loss(
@@ -77,7 +86,7 @@ def total(loss: Loss, losses: Float[Tensor, " sample"]) -> Float[Tensor, ""]:
 
 def per_sample(loss: Loss) -> Loss:
     """The loss of each sample."""
-    return loss.each if isinstance(loss, Sum) else loss
+    return loss_of(loss.each) if isinstance(loss, Sum) else loss
 
 
 def fitted_to(made: Tensor, outputs: Tensor) -> Tensor:

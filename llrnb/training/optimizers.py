@@ -3,9 +3,12 @@
 A further one is a class in this file, or a subclass of `Optimizer` of one's own.
 """
 
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from math import inf
 
+import torch
 from torch import Tensor
 
 from llrnb import checks
@@ -32,7 +35,7 @@ class Optimizer:
         """The parameters after a network's t-th step, t >= 1, and what is then remembered.
 
         Args:
-            theta: (net, ...), which stays as it is.
+            theta: (net, ...), which stays as it is, as memory does: networks may have stopped.
             gradient: of their shape.
             memory: of their shape, at first zero.
             t, rate: of each network, to be multiplied with these.
@@ -133,6 +136,25 @@ class SignDescent(Optimizer):
     def step(self, theta, gradient, memory, t, rate):
         change = rate * gradient / gradient.abs().add_(self.epsilon)
         return theta * (1 - rate * self.weight_decay) - change, memory
+
+
+def check_step(optimizer: Optimizer, params: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if a step changes what it is given, and so networks that have stopped."""
+    for value in params.values():
+        theta = torch.ones_like(value[:1])
+        memory = [torch.zeros_like(theta) for _ in range(optimizer.slots)]
+        t, rate = (torch.full_like(theta, number) for number in (1.0, 0.5))
+        given = [theta, *memory, t, rate]
+        before = [part.clone() for part in given]
+        deepcopy(optimizer).step(theta, theta / 2, memory, t, rate)
+        now = [theta, *memory, t, rate]
+        if not all(
+            a is b and torch.equal(b, c) for a, b, c in zip(now, given, before, strict=True)
+        ):
+            raise ValueError(
+                "an optimizer's step needs to return other tensors, and to leave theta and memory "
+                f"as they are, got {optimizer!r}, which changes them in place"
+            )
 
 
 def check_bounds(optimizer: object, **bounds: float) -> None:
