@@ -148,3 +148,16 @@ def test_what_is_missing_is_named():
         numerical_rank(Residual())
     with pytest.raises(TypeError, match="needs params, for only a module has its own"):
         numerical_rank(llrnb.cnn(5, 3, 1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_rank_on_inputs_of_a_small_dimension_is_the_formula(seed):
+    torch.manual_seed(seed)
+    width, hidden, outputs, dimension = 9, 2 + seed % 3, 4 + seed % 2, 3 + seed
+    module = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+    basis = torch.randn(dimension - 1, width).double()
+    for samples in (hidden + 1, hidden + 3, hidden + dimension, hidden + dimension + 1, 40):
+        inputs = torch.randn(samples, dimension - 1).double() @ basis + 1
+        rank = torch.linalg.matrix_rank(jacobian(module, inputs))
+        least = min(dimension, samples - hidden - 1)
+        assert rank == outputs * (hidden + 1) + hidden * least
