@@ -161,3 +161,58 @@ def test_the_rank_on_inputs_of_a_small_dimension_is_the_formula(seed):
         rank = torch.linalg.matrix_rank(jacobian(module, inputs))
         least = min(dimension, samples - hidden - 1)
         assert rank == outputs * (hidden + 1) + hidden * least
+
+
+class Words(nn.Module):
+    """A sum over words of u . v, with a vector v for each."""
+
+    def __init__(self, words: int = 7, numbers: int = 3):
+        super().__init__()
+        self.vectors, self.line = nn.Embedding(words, numbers), nn.Linear(numbers, 1, bias=False)
+
+    def forward(self, x):
+        return self.line(self.vectors(x).sum(1))
+
+
+def test_whole_numbers_stay_whole_and_further_ones_need_to_be_given():
+    torch.manual_seed(0)
+    stream = torch.Generator().manual_seed(1)
+    few, all_words = (torch.randint(high, (40, 4), generator=stream) for high in (5, 7))
+    # u . v_i for each word: its slopes are those of a product of a 1 x 3 and a 3 x 7 matrix.
+    for words, known in ((few, 5), (all_words, 7)):
+        found = numerical_rank(Words(), None, words)
+        assert (found.rank, found.verdict) == (known, "at least") and "`fresh`" in found.reason
+    more = numerical_rank(Words(), None, few, fresh=all_words)
+    assert (more.rank, more.verdict) == (5, "at least") and "rank to 7" in more.reason
+    every = numerical_rank(Words(), None, all_words, fresh=few)
+    assert (every.rank, every.verdict) == (7, "convincing")
+
+
+def test_fresh_inputs_take_the_place_of_normal_ones():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+    plane = torch.randn(60, 2).double() @ torch.randn(2, 4).double()
+    inside, outside = plane[:40], torch.randn(30, 4).double()
+    assert numerical_rank(module, None, inside).verdict == "at least"
+    found = numerical_rank(module.double(), None, inside, fresh=plane[40:])
+    assert (found.rank, found.verdict) == (13, "convincing")  # 3 * (1 + 2 + 1) + 1
+    assert numerical_rank(module.double(), None, inside, fresh=outside).verdict == "at least"
+
+
+@pytest.mark.parametrize(
+    ("fresh", "error"),
+    [
+        (torch.zeros(5, 3), "of shape"),
+        (torch.zeros(0, 4), "of shape"),
+        (torch.zeros(5, 4, dtype=torch.int64), "of their kind"),
+        (torch.full((5, 4), torch.nan), "finite"),
+    ],
+)
+def test_fresh_inputs_of_another_kind_are_named(fresh, error):
+    with pytest.raises(ValueError, match=error):
+        numerical_rank(nn.Linear(4, 1), None, torch.randn(9, 4), fresh=fresh)
+
+
+def test_whole_numbers_for_a_module_of_floats_are_named():
+    with pytest.raises(TypeError, match="cannot take whole numbers, and got inputs of torch.int64"):
+        numerical_rank(nn.Linear(4, 1), None, torch.ones(3, 4, dtype=torch.int64))

@@ -36,7 +36,7 @@ def coarse(tangent: Tensor, errors: Tensor) -> Doubt:
 
 def repeated(rank: int, inputs: Tensor, outputs: int) -> Doubt:
     """As many as there are outputs, of equal inputs once: other inputs may raise the rank."""
-    flat = inputs.flatten(1)
+    flat = inputs.flatten(1).double()
     step = flat.abs().amax(0).clamp_min(1e-300) * 2.0**-40
     distinct = len(torch.unique((flat / step).round(), dim=0))
     if rank < distinct * outputs:
@@ -93,6 +93,8 @@ def _moderate(values: Tensor) -> Tensor:
 
     So equal, opposite and proportional rows stay so.
     """
+    if not values.is_floating_point():
+        return values
     rows = values.reshape(len(values) if values.ndim else 1, -1)
     exponent = rows.abs().amax(1).frexp().exponent.double().clamp(-1000, 1000)
     exponent = torch.where(exponent.abs() > 12, exponent, 0.0)
@@ -101,14 +103,21 @@ def _moderate(values: Tensor) -> Tensor:
 
 def unseen(
     model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
-    found: NumericalRank,
+    found: NumericalRank, others: Tensor | None = None,
 ) -> Doubt:  # fmt: skip
-    """What the inputs do not show: parameters that are off, and what other inputs add."""
-    return (
-        switched_off(model, params, inputs, tangent)
-        or rarely_on(tangent)
-        or fresh(model, params, inputs, tangent, errors, found)
-        or rarely_told(model, params, inputs, tangent, errors, found)
+    """What the inputs do not show: parameters that are off, and what other inputs add.
+
+    The other ones are given, or drawn around the inputs.
+    """
+    doubt = switched_off(model, params, inputs, tangent) or rarely_on(tangent)
+    if doubt:
+        return doubt
+    if others is not None:
+        return fresh(model, params, others, tangent, errors, found)
+    if not inputs.is_floating_point():
+        return "at least", f"{found.rank} on these inputs; further ones need to be given as `fresh`"
+    return fresh(model, params, _others(inputs, found.rank), tangent, errors, found) or rarely_told(
+        model, params, inputs, tangent, errors, found
     )
 
 
@@ -139,11 +148,10 @@ def rarely_on(tangent: Tensor) -> Doubt:
 
 
 def fresh(
-    model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
+    model: Model, params: Params, others: Tensor, tangent: Tensor, errors: Tensor,
     found: NumericalRank,
 ) -> Doubt:  # fmt: skip
-    """Inputs that were not used, of every scale, raise the rank."""
-    others = _others(inputs, found.rank)
+    """Inputs that were not used raise the rank."""
     try:
         more = tangent_matrix(model, params, others)
     except (TypeError, ValueError, RuntimeError, IndexError):

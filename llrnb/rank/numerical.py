@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from llrnb import checks
@@ -14,7 +14,7 @@ from llrnb.rank import doubts
 from llrnb.rank.rounding import last_digits, measured
 from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
 from llrnb.rank.sketched import is_large, sketched_rank
-from llrnb.rank.tangent import Model, checked, output_shape, tangent_matrix
+from llrnb.rank.tangent import Model, checked, output_shape, points_of, tangent_matrix
 from llrnb.streams import rng
 
 _MOST = 10**7  # entries of a tangent matrix, for more inputs to be drawn
@@ -23,9 +23,10 @@ _MOST = 10**7  # entries of a tangent matrix, for more inputs to be drawn
 def numerical_rank(
     model: Model | torch.nn.Module,
     params: Params | None = None,
-    inputs: Float[Tensor, "sample ..."] | None = None,
+    inputs: Real[Tensor, "sample ..."] | None = None,
     *,
     input_shape: tuple[int, ...] | None = None,
+    fresh: Tensor | None = None,
     device: str = "cpu",
 ) -> NumericalRank:
     """The model rank (Def. 5) of any differentiable model, from its tangent matrix in float64.
@@ -42,8 +43,10 @@ def numerical_rank(
         model: as in `tangent_matrix`.
         params: its parameters; None for those that a module has.
         inputs: where to evaluate the tangent functions. None draws them from N(0, I), as many as
-            are needed.
+            are needed. Whole numbers, such as words, stay whole.
         input_shape: of one input, if none are given; a model may know it.
+        fresh: further inputs, which must not raise the rank, in place of normal ones around those
+            given; a model of whole numbers needs them for a convincing rank.
         device: where the derivatives of a matrix that is sketched are computed, "cpu" or "cuda".
 
     Raises:
@@ -64,9 +67,11 @@ def numerical_rank(
     """
     checks.device(device)
     if inputs is not None:
-        inputs = checks.tensor(inputs, "inputs")
+        inputs = checks.reals(inputs, "inputs")
         model, params = as_model(model, params, tuple(inputs.shape[1:]))
-        return _judged(model, params, inputs, device)
+        return _judged(model, params, inputs, fresh, device)
+    if fresh is not None:
+        raise ValueError("fresh inputs need others that they are compared with, got inputs None")
     shape = shape_of_input(model, input_shape)
     model, params = as_model(model, params, shape)
     return on_generic_inputs(model, params, shape)[0]
@@ -94,8 +99,18 @@ def shape_of_input(model: Callable, given: tuple[int, ...] | None) -> tuple[int,
     return checks.many(checks.count, shape, "input_shape", fewest=0)
 
 
-def _judged(model: Model, params: Params, inputs: Tensor, device: str = "cpu") -> NumericalRank:
+def _judged(
+    model: Model, params: Params, inputs: Tensor, others: Tensor | None = None, device: str = "cpu"
+) -> NumericalRank:
     _, wide, points = checked(model, params, inputs)
+    if others is not None:
+        others = points_of(others, "fresh")
+        if others.shape[1:] != points.shape[1:] or others.dtype != points.dtype or not len(others):
+            raise ValueError(
+                f"fresh needs inputs like the others, of shape (sample, {tuple(points.shape[1:])}) "
+                f"and of their kind, got {tuple(others.shape)}, {others.dtype}"
+            )
+        tangent_matrix(model, wide, others)  # or it says why it cannot
     outputs = output_shape(model, wide, points).numel()
     if is_large(len(points) * outputs, sum(value.numel() for value in wide.values())):
         return sketched_rank(model, params, inputs, outputs, device)
@@ -111,7 +126,7 @@ def _judged(model: Model, params: Params, inputs: Tensor, device: str = "cpu") -
         doubt = (
             doubts.repeated(found.rank, points, len(tangent) // len(points))
             or doubts.out_of_scale(model, wide, points, found)
-            or doubts.unseen(model, wide, points, tangent, errors, found)
+            or doubts.unseen(model, wide, points, tangent, errors, found, others)
         )
     return found.doubted(*doubt) if doubt else found
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from llrnb.checks import double
@@ -20,7 +20,7 @@ Tangent = Callable[[Model, Params, Tensor], Tensor]
 
 
 def measured(
-    model: Model, params: Params, inputs: Float[Tensor, "sample ..."], of: Tangent = tangent_matrix
+    model: Model, params: Params, inputs: Real[Tensor, "sample ..."], of: Tangent = tangent_matrix
 ) -> tuple[Float[Tensor, "row param"], Float[Tensor, "way row param"]]:
     """A tangent matrix, and two matrices of the size of its errors; see `rounding`.
 
@@ -71,7 +71,7 @@ def last_digits(
     model: Model, params: Mapping[str, Tensor], inputs: Sequence[Tensor], tangent: Tensor
 ) -> Float[Tensor, "1 row param"] | None:
     """The change of the matrix within the last stored digit; None if all came in float64."""
-    if all(value.dtype == torch.float64 for value in (*params.values(), *inputs)):
+    if not any(is_narrow(value) for value in (*params.values(), *inputs)):
         return None
     moved = {name: half_a_digit(value, seed) for seed, (name, value) in enumerate(params.items())}
     points = torch.cat([half_a_digit(points, len(params)) for points in inputs])
@@ -80,11 +80,19 @@ def last_digits(
 
 def half_a_digit(value: Tensor, seed: int) -> Tensor:
     """In float64, moved by half a unit in the last place that was stored; float64 stays."""
-    narrow = value.dtype != torch.float64
-    return moved_by(double(value, "values"), narrow * torch.finfo(value.dtype).eps / 2, seed)
+    if not is_narrow(value):
+        return value.detach().cpu()
+    return moved_by(double(value, "values"), torch.finfo(value.dtype).eps / 2, seed)
+
+
+def is_narrow(value: Tensor) -> bool:
+    """Whether its numbers came with fewer digits than float64 has."""
+    return value.is_floating_point() and value.dtype != torch.float64
 
 
 def moved_by(values: Tensor, relative: float, seed: int) -> Tensor:
-    """Every value times 1 + relative or 1 - relative, by chance; zeros stay."""
+    """Every value times 1 + relative or 1 - relative, by chance; zeros and whole numbers stay."""
+    if not values.is_floating_point():
+        return values
     signs = np.asarray(rng("last digits", seed=seed).choice([-1.0, 1.0], values.shape))
     return values * (1 + relative * torch.from_numpy(signs).to(values.device))

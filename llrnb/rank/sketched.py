@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llrnb.checks import double, double_params
+from llrnb.checks import double_params
 from llrnb.models import ModuleModel
 from llrnb.rank import doubts
-from llrnb.rank.rounding import half_a_digit, measured
+from llrnb.rank.rounding import half_a_digit, is_narrow, measured
 from llrnb.rank.singular import NumericalRank, lengths, matrix_rank, unit, within_digits
-from llrnb.rank.tangent import Model, derivatives
+from llrnb.rank.tangent import Model, derivatives, points_of
 from llrnb.streams import rng
 
 _KEPT = 5 * 10**7  # entries of a tangent matrix that is kept as a whole
@@ -44,7 +44,7 @@ def sketched_rank(
         outputs: of one input.
         device: where derivatives are computed.
     """
-    points = double(inputs, "inputs").to(device)
+    points = points_of(inputs).to(device)
     wide = {name: value.to(device) for name, value in double_params(params).items()}
     if isinstance(model, ModuleModel):
         model = model.on(device, torch.float64)
@@ -68,7 +68,7 @@ def sketched_rank(
     if not tangent.isfinite().all():
         raise ValueError("a rank needs finite derivatives, got NaN or infinity at some inputs")
     found = matrix_rank(tangent, torch.cat(noise, dim=1) * (len(points) / len(some)) ** 0.5)
-    if any(value.dtype != torch.float64 for value in (*params.values(), inputs)):
+    if any(map(is_narrow, (*params.values(), inputs))):
         moved = [half_a_digit(value, seed).to(device) for seed, value in enumerate(params.values())]
         wide_moved = dict(zip(params, moved, strict=True))
         inputs_moved = half_a_digit(inputs, len(params)).to(device)

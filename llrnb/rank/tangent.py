@@ -6,9 +6,10 @@ from itertools import accumulate
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.checks import double, double_params
 from llrnb.models import ModuleModel, as_model
 from llrnb.networks import Params, TwoLayerNetwork, is_tanh_network
@@ -18,7 +19,7 @@ Model = Callable[[Params, Tensor], Tensor]
 
 
 def tangent_matrix(
-    model: Model | torch.nn.Module, params: Params | None, inputs: Float[Tensor, "sample ..."]
+    model: Model | torch.nn.Module, params: Params | None, inputs: Real[Tensor, "sample ..."]
 ) -> Float[Tensor, "row param"]:
     """The derivative of the output by every parameter, at every input.
 
@@ -31,10 +32,10 @@ def tangent_matrix(
     Args:
         model: a differentiable torch function of (params, one input), or a module.
         params: its parameters, of one network; None for those that a module has.
-        inputs: the samples, along the first axis.
+        inputs: the samples, along the first axis; whole numbers, such as words, stay whole.
 
     Raises:
-        TypeError: params, inputs or outputs that are not real floats.
+        TypeError: params or outputs that are not real floats, or inputs that are no real numbers.
         ValueError: no parameters, no inputs, NaN or infinity.
 
     >>> tangent_matrix(lambda params, x: (params["w"] * x).sum(), {"w": torch.ones(2)},
@@ -50,10 +51,12 @@ def tangent_matrix(
 def checked(
     model: Model | torch.nn.Module, params: Params | None, inputs: Tensor
 ) -> tuple[Model, Params, Tensor]:
-    """The arguments of `tangent_matrix`, in float64 on the CPU; its errors."""
-    inputs = double(inputs, "inputs")
+    """The arguments of `tangent_matrix`, in float64 on the CPU, or whole numbers; its errors."""
+    inputs = points_of(inputs)
     model, params = as_model(model, params, tuple(inputs.shape[1:]))
     params = double_params(params)
+    if hasattr(model, "input_dim"):  # a network of the package, which takes floats
+        inputs = inputs.double()
     if not inputs.ndim or not len(inputs):
         raise ValueError(
             f"a tangent matrix needs at least 1 input, got inputs of shape {tuple(inputs.shape)}"
@@ -65,13 +68,26 @@ def checked(
                 f"the network needs inputs of shape (sample, {model.input_dim}), "
                 f"got {tuple(inputs.shape)}"
             )
+    if not inputs.is_floating_point():
+        try:
+            output_shape(model, params, inputs)
+        except Exception as error:  # of many kinds, by what a model does
+            raise TypeError(
+                f"the model cannot take whole numbers, and got inputs of {inputs.dtype}: {error}"
+            ) from error
     if isinstance(model, ModuleModel):
         _check_alone(model, params, inputs[:3])
     return model, params, inputs
 
 
+def points_of(inputs: Tensor, name: str = "inputs") -> Tensor:
+    """Inputs on the CPU, floats in float64 and whole numbers in int64."""
+    inputs = checks.reals(inputs, name)
+    return double(inputs, name) if inputs.is_floating_point() else inputs.detach().cpu().long()
+
+
 def derivatives(
-    model: Model, params: Params, inputs: Float[Tensor, "sample ..."]
+    model: Model, params: Params, inputs: Real[Tensor, "sample ..."]
 ) -> Float[Tensor, "row param"]:
     """The same by automatic differentiation, for what has been checked, on whatever device."""
     real, shape = _real(model), output_shape(model, params, inputs)
@@ -88,7 +104,7 @@ def derivatives(
     return torch.cat([slopes[name].reshape(rows, -1) for name in params], dim=1)
 
 
-def output_shape(model: Model, params: Params, inputs: Float[Tensor, "sample ..."]) -> torch.Size:
+def output_shape(model: Model, params: Params, inputs: Real[Tensor, "sample ..."]) -> torch.Size:
     """Of one input."""
     with torch.no_grad():
         return _real(model)(params, inputs[0]).shape
