@@ -203,14 +203,27 @@ def test_fresh_inputs_take_the_place_of_normal_ones():
     ("fresh", "error"),
     [
         (torch.zeros(5, 3), "of shape"),
-        (torch.zeros(0, 4), "of shape"),
-        (torch.zeros(5, 4, dtype=torch.int64), "of their kind"),
+        (torch.zeros(0, 4), "got 0"),
         (torch.full((5, 4), torch.nan), "finite"),
     ],
 )
 def test_fresh_inputs_of_another_kind_are_named(fresh, error):
     with pytest.raises(ValueError, match=error):
         numerical_rank(nn.Linear(4, 1), None, torch.randn(9, 4), fresh=fresh)
+
+
+def test_fresh_inputs_that_say_nothing_are_refused(monkeypatch):
+    words = torch.tensor([[0, 1], [2, 3], [0, 3], [4, 4], [1, 1], [2, 2]])
+    with pytest.raises(ValueError, match="not among the others, got 4"):
+        numerical_rank(Words(), None, words, fresh=words[:4])
+    with pytest.raises(ValueError, match=r"torch.int64 of shape \(sample, \*\(2,\)\)"):
+        numerical_rank(Words(), None, words, fresh=words.double())
+    unknown = torch.tensor([[5, 9]])  # a word that the module does not have
+    with pytest.raises(Exception, match="index out of range|out of bounds"):
+        numerical_rank(Words().double(), None, words.repeat(4, 1), fresh=unknown)
+    monkeypatch.setattr(llrnb.rank.sketched, "_KEPT", 0)
+    with pytest.raises(ValueError, match="no others are asked, got 2 inputs"):
+        numerical_rank(Words(), None, words[:2], fresh=words[2:])
 
 
 def test_whole_numbers_for_a_module_of_floats_are_named():

@@ -113,10 +113,11 @@ def unseen(
     if doubt:
         return doubt
     if others is not None:
-        return fresh(model, params, others, tangent, errors, found)
+        more = tangent_matrix(model, params, others)
+        return raised(model, params, others, more, tangent, errors, found)
     if not inputs.is_floating_point():
         return "at least", f"{found.rank} on these inputs; further ones need to be given as `fresh`"
-    return fresh(model, params, _others(inputs, found.rank), tangent, errors, found) or rarely_told(
+    return fresh(model, params, inputs, tangent, errors, found) or rarely_told(
         model, params, inputs, tangent, errors, found
     )
 
@@ -148,14 +149,23 @@ def rarely_on(tangent: Tensor) -> Doubt:
 
 
 def fresh(
-    model: Model, params: Params, others: Tensor, tangent: Tensor, errors: Tensor,
+    model: Model, params: Params, inputs: Tensor, tangent: Tensor, errors: Tensor,
     found: NumericalRank,
 ) -> Doubt:  # fmt: skip
-    """Inputs that were not used raise the rank."""
+    """Inputs that were not used, of every scale, raise the rank."""
+    others = _others(inputs, found.rank)
     try:
         more = tangent_matrix(model, params, others)
     except (TypeError, ValueError, RuntimeError, IndexError):
         return None  # a model may refuse inputs that are none of its own
+    return raised(model, params, others, more, tangent, errors, found)
+
+
+def raised(
+    model: Model, params: Params, others: Tensor, more: Tensor, tangent: Tensor, errors: Tensor,
+    found: NumericalRank,
+) -> Doubt:  # fmt: skip
+    """The tangent matrix at other inputs raises the rank. Rows that are not finite do not count."""
     rows = more.view(len(others), -1, more.shape[1])
     finite = rows.isfinite().all(2).all(1)
     more, others = rows[finite].flatten(0, 1), others[finite]

@@ -14,7 +14,7 @@ from llrnb.rank import doubts
 from llrnb.rank.rounding import last_digits, measured
 from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
 from llrnb.rank.sketched import is_large, sketched_rank
-from llrnb.rank.tangent import Model, checked, output_shape, points_of, tangent_matrix
+from llrnb.rank.tangent import Model, checked, output_shape, tangent_matrix
 from llrnb.streams import rng
 
 _MOST = 10**7  # entries of a tangent matrix, for more inputs to be drawn
@@ -26,7 +26,7 @@ def numerical_rank(
     inputs: Real[Tensor, "sample ..."] | None = None,
     *,
     input_shape: tuple[int, ...] | None = None,
-    fresh: Tensor | None = None,
+    fresh: Real[Tensor, "other ..."] | None = None,
     device: str = "cpu",
 ) -> NumericalRank:
     """The model rank (Def. 5) of any differentiable model, from its tangent matrix in float64.
@@ -45,8 +45,8 @@ def numerical_rank(
         inputs: where to evaluate the tangent functions. None draws them from N(0, I), as many as
             are needed. Whole numbers, such as words, stay whole.
         input_shape: of one input, if none are given; a model may know it.
-        fresh: further inputs, which must not raise the rank, in place of normal ones around those
-            given; a model of whole numbers needs them for a convincing rank.
+        fresh: further inputs, new ones, which must not raise the rank, in place of normal ones
+            around those given; a model of whole numbers needs them for a convincing rank.
         device: where the derivatives of a matrix that is sketched are computed, "cpu" or "cuda".
 
     Raises:
@@ -104,15 +104,14 @@ def _judged(
 ) -> NumericalRank:
     _, wide, points = checked(model, params, inputs)
     if others is not None:
-        others = points_of(others, "fresh")
-        if others.shape[1:] != points.shape[1:] or others.dtype != points.dtype or not len(others):
-            raise ValueError(
-                f"fresh needs inputs like the others, of shape (sample, {tuple(points.shape[1:])}) "
-                f"and of their kind, got {tuple(others.shape)}, {others.dtype}"
-            )
-        tangent_matrix(model, wide, others)  # or it says why it cannot
+        others = _others(others, points)
     outputs = output_shape(model, wide, points).numel()
     if is_large(len(points) * outputs, sum(value.numel() for value in wide.values())):
+        if others is not None:
+            raise ValueError(
+                "fresh inputs need a smaller model or fewer inputs: of a matrix that is sketched "
+                f"no others are asked, got {len(points)} inputs"
+            )
         return sketched_rank(model, params, inputs, outputs, device)
     tangent, errors = measured(model, wide, points)
     found = matrix_rank(tangent, errors)
@@ -129,6 +128,24 @@ def _judged(
             or doubts.unseen(model, wide, points, tangent, errors, found, others)
         )
     return found.doubted(*doubt) if doubt else found
+
+
+def _others(others: Tensor, points: Tensor) -> Tensor:
+    """Further inputs, checked, and only those that are new."""
+    others = checks.numbers(checks.reals(others, "fresh"), "fresh")
+    if points.is_floating_point():
+        others = others.double()
+    shape = tuple(points.shape[1:])
+    if others.shape[1:] != shape or others.dtype != points.dtype or not others.ndim:
+        raise ValueError(
+            f"fresh needs inputs like the others, {points.dtype} of shape (sample, *{shape}), "
+            f"got {others.dtype} of {tuple(others.shape)}"
+        )
+    known = {row.numpy().tobytes() for row in points}
+    new = [i for i, row in enumerate(others) if row.numpy().tobytes() not in known]
+    if not new:
+        raise ValueError(f"fresh needs inputs that are not among the others, got {len(others)}")
+    return others[new]
 
 
 def generic_inputs(

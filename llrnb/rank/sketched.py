@@ -2,8 +2,8 @@
 
 A row of M entries is multiplied with random signs and folded: entries k places apart are added. Of
 two such sketches side by side, with k = 2 * rows + 1 and k = 2 * rows + 3, the rank is at most the
-matrix's, and, but for a chance that is negligible, the singular values are the matrix's to within
-some ten percent each (an oblivious subspace embedding). Half of the digits would be lost in J J^T.
+matrix's, so that "at least" holds; in general it is equal, and the singular values are the matrix's
+to within some ten percent each. In J J^T half of the digits would be lost.
 Rounding is measured at some of the inputs.
 """
 
@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb import checks
 from llrnb.checks import double_params
 from llrnb.models import ModuleModel
 from llrnb.rank import doubts
 from llrnb.rank.rounding import half_a_digit, is_narrow, measured
 from llrnb.rank.singular import NumericalRank, lengths, matrix_rank, unit, within_digits
-from llrnb.rank.tangent import Model, derivatives, points_of
+from llrnb.rank.tangent import Model, derivatives
 from llrnb.streams import rng
 
 _KEPT = 5 * 10**7  # entries of a tangent matrix that is kept as a whole
@@ -44,7 +45,7 @@ def sketched_rank(
         outputs: of one input.
         device: where derivatives are computed.
     """
-    points = points_of(inputs).to(device)
+    points = checks.numbers(inputs, "inputs").to(device)
     wide = {name: value.to(device) for name, value in double_params(params).items()}
     if isinstance(model, ModuleModel):
         model = model.on(device, torch.float64)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.checks import double, double_params
+from llrnb.checks import double_params
 from llrnb.models import ModuleModel, as_model
 from llrnb.networks import Params, TwoLayerNetwork, is_tanh_network
 from llrnb.rank.compiled import fill_tangent
@@ -52,7 +52,7 @@ def checked(
     model: Model | torch.nn.Module, params: Params | None, inputs: Tensor
 ) -> tuple[Model, Params, Tensor]:
     """The arguments of `tangent_matrix`, in float64 on the CPU, or whole numbers; its errors."""
-    inputs = points_of(inputs)
+    inputs = checks.numbers(checks.reals(inputs, "inputs"), "inputs")
     model, params = as_model(model, params, tuple(inputs.shape[1:]))
     params = double_params(params)
     if hasattr(model, "input_dim"):  # a network of the package, which takes floats
@@ -78,12 +78,6 @@ def checked(
     if isinstance(model, ModuleModel):
         _check_alone(model, params, inputs[:3])
     return model, params, inputs
-
-
-def points_of(inputs: Tensor, name: str = "inputs") -> Tensor:
-    """Inputs on the CPU, floats in float64 and whole numbers in int64."""
-    inputs = checks.reals(inputs, name)
-    return double(inputs, name) if inputs.is_floating_point() else inputs.detach().cpu().long()
 
 
 def derivatives(

@@ -265,8 +265,8 @@ def _checked_set(model, inputs, outputs, nets: int | None = None) -> tuple[Tenso
     """One data set, or where there are `nets` one for each of these."""
     shape = tuple(model.input_shape)
     own = isinstance(model, TwoLayerNetwork)  # which takes numbers only
-    inputs = checks.data(inputs, "inputs") if own else _numbers(inputs, "inputs")
-    outputs = checks.data(outputs, "outputs") if own else _numbers(outputs, "outputs")
+    inputs = checks.data(inputs, "inputs") if own else checks.numbers(inputs, "inputs")
+    outputs = checks.data(outputs, "outputs") if own else checks.numbers(outputs, "outputs")
     came, axes = tuple(inputs.shape), len(shape)
     wanted = (1,) if nets is None else (1, 2)
     if inputs.ndim - axes not in wanted or came[inputs.ndim - axes :] != shape or 0 in came:
@@ -301,14 +301,3 @@ def _first_made(model, params, inputs, outputs) -> Tensor:
             "random numbers in evaluation mode"
         )
     return fitted_to(made, outputs[:1])[0]
-
-
-def _numbers(values: Tensor | np.ndarray, name: str) -> Tensor:
-    """Real numbers as float64, integers as int64."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
-        values = torch.from_numpy(values.astype(np.int64))
-    if isinstance(values, Tensor) and not values.dtype.is_floating_point:
-        kept = values.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-        if kept and values.layout == torch.strided and not values.is_meta:
-            return values.detach().to("cpu", torch.int64)
-    return checks.data(values, name)
