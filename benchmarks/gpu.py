@@ -9,6 +9,7 @@ of the torch and the general engine that of a step as it is replayed in a run of
 import os
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import median
 from time import perf_counter
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks import publish
-from llrnb import cnn, from_module, fully_connected, provenance, train
+from llrnb import cnn, from_module, fully_connected, numerical_rank, provenance, train
 from llrnb.models import Model
 from llrnb.networks import TwoLayerNetwork
 from llrnb.stacks import Stack
@@ -192,6 +193,24 @@ def of_modules(samples: int = 63) -> list[dict]:
     return rows
 
 
+def of_ranks() -> list[dict]:
+    """Seconds of a rank from a sketch; the largest on the GPU only."""
+    rows = []
+    for widths, samples in (((100, 400, 400, 1), 600), ((1000, 2700, 2700, 1), 2000)):
+        torch.manual_seed(0)
+        layers = [m for pair in pairwise(widths) for m in (torch.nn.Linear(*pair), torch.nn.Tanh())]
+        module = torch.nn.Sequential(*layers[:-1]).double()
+        inputs = torch.randn(samples, widths[0], dtype=torch.float64)
+        parameters = sum(value.numel() for value in module.parameters())
+        rows.append({"parameters": parameters, "inputs": samples})
+        for device in ("cuda",) if parameters > 10**6 else ("cpu", "cuda"):
+            start = perf_counter()
+            found = numerical_rank(module, None, inputs, device=device)
+            rows[-1] |= {"rank": found.rank, device: perf_counter() - start}
+        print(rows[-1], flush=True)
+    return rows
+
+
 def row(name: str, samples: int, nets: int, seconds: dict[str, float], ours: str) -> dict:
     times = {engine: 1e6 * value for engine, value in seconds.items()}
     ratios = {f"{ours}_to_{e}": value / times[ours] for e, value in times.items() if e != ours}
@@ -212,6 +231,7 @@ def main() -> None:
     results = {
         "gpu": provenance.device_name("cuda"),
         "fused_multiply_adds_per_second": limit,
+        "rank": of_ranks(),
         "modules": of_modules(),
         "settings": two_layers(limit),
     }

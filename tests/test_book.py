@@ -124,6 +124,7 @@ def test_the_times_on_a_gpu_are_those_of_the_benchmark():
         times = row["microseconds_per_step_of_all"]
         assert nets == row["networks"]
         assert (ours, theirs) == pytest.approx((times["general"], times["jax"]), rel=5e-3)
+    assert f"took {results['rank']['settings'][-1]['gpu']:.0f} s, with rounding" in page
     whole = results["sweeps"]["fig3 paper, 43,500 networks"]
     hours = json.loads((ROOT / "book" / "data" / "fig3-paper.json").read_text())["core_hours"]
     for text in (page, (ROOT / "README.md").read_text()):

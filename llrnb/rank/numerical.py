@@ -74,16 +74,16 @@ def numerical_rank(
         raise ValueError("fresh inputs need others that they are compared with, got inputs None")
     shape = shape_of_input(model, input_shape)
     model, params = as_model(model, params, shape)
-    return on_generic_inputs(model, params, shape)[0]
+    return on_generic_inputs(model, params, shape, device)[0]
 
 
 def on_generic_inputs(
-    model: Model, params: Params, shape: tuple[int, ...]
+    model: Model, params: Params, shape: tuple[int, ...], device: str = "cpu"
 ) -> tuple[NumericalRank, Float[Tensor, "sample ..."]]:
     """The numerical rank on inputs from N(0, I), of which more are drawn if they may raise it."""
     for more in (1, 8, 64):
         inputs = generic_inputs(model, params, shape, more)
-        found = _judged(model, params, inputs)
+        found = _judged(model, params, inputs, device=device)
         if found.verdict != "at least" or 8 * len(inputs) * found.singular_values.numel() > _MOST:
             break
     return found, inputs

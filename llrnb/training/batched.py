@@ -292,15 +292,14 @@ def _captured(work: Callable[[], object], run: Descents) -> Callable[[], object]
     device = torch.device(run.device)
     if device.type != "cuda":
         return work
-    candidates = [torch.compile(work, dynamic=False), work] if run.long else [work]
+    candidates = [_compiled(work), work] if run.long else [work]
     with torch.cuda.device(device):
         before = [tensor.clone() for tensor in run.state()]
         work()
         known = _exchanged(run, before)
         for candidate in candidates:
             try:
-                with torch._dynamo.config.patch(recompile_limit=sys.maxsize):
-                    replay = _graph_of(candidate)
+                replay = _graph_of(candidate)
                 _exchanged(run, before)
                 replay()
             except Exception:  # of many kinds, by what a model does
@@ -309,6 +308,17 @@ def _captured(work: Callable[[], object], run: Descents) -> Callable[[], object]
             if all(map(_alike, known, _exchanged(run, before))):
                 return replay
     return work
+
+
+def _compiled(work: Callable[[], object]) -> Callable[[], None]:
+    """The work, compiled anew for each run, however many there are."""
+    fused = torch.compile(work, dynamic=False)
+
+    def compiled() -> None:
+        with torch._dynamo.config.patch(recompile_limit=sys.maxsize):
+            fused()
+
+    return compiled
 
 
 def _graph_of(work: Callable[[], object]) -> Callable[[], object]:

@@ -19,7 +19,7 @@ Memory = list[Tensor]
 class Optimizer:
     """What a step makes of a gradient: the same for every array of parameters of every network.
 
-    On a GPU the torch engine replays it, so that it needs to be a fixed sequence of operations.
+    On a GPU a step is captured and replayed where it is a fixed sequence of operations.
     The torch, closed-form and general engines take any; the cuda engine takes `GradientDescent` and
     `Adam`, the cpu engine plain gradient descent.
     """
