@@ -40,6 +40,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "last digits": ("seed",),
     "signs of a sketch": (),
     "rows of a certificate": ("samples", "params", "seed"),
+    "second-order inputs": (),
+    "null directions": (),
     "lines of series": (),
     "residual": (),
     "mixing": ("seed",),

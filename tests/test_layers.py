@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "laws": set(),
     "targets": {"networks", "deep", "models", "laws", "streams"},
     "rank": {"activations", "networks", "models", "deep", "rank", "streams"},
+    "local": {"networks", "rank", "streams"},
     "products": {"networks", "rank", "streams"},
     "embedding": {"activations", "networks", "deep", "rank", "streams"},
     "reduction": {"activations", "networks", "deep", "rank", "theory"},

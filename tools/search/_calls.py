@@ -18,6 +18,7 @@ from llrnb import (
     figures,
     laws,
     least_squares,
+    local,
     products,
     rank,
     reduction,
@@ -640,6 +641,8 @@ def _ranks() -> None:
     proved = {"model": _net(), "params": _params()}
     _call("certify_rank", llrnb.certify_rank, proved, **model)
     _call("tangent_matrix", llrnb.tangent_matrix, given, **model, inputs=rows)
+    _call("local.local_sample_size", local.local_sample_size, good, **net)
+    _call("local.local_order", local.local_order, given, **model, inputs=rows)
     _call(
         "local_linear_fit",
         llrnb.local_linear_fit,
