@@ -190,8 +190,8 @@ def redundancy(
         *(_checked_at(inputs, fresh, each) for each in (_FEW, _MANY)),
     )
     search.unused()
-    search.lines(1)
     search.mixing()
+    search.lines(1)
     search.lines(2)
     search.lines_of_vectors()
     search.scaling()
