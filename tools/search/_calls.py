@@ -644,6 +644,7 @@ def _ranks() -> None:
         inputs=but(rows, None),
         eps=a_list(a_real(above=0.0, below=1.0)),
     )
+    _call("redundancy", llrnb.redundancy, given, **model, inputs=but(rows, None))
     proved = {"model": _net(), "params": _params()}
     _call("certify_rank", llrnb.certify_rank, proved, **model)
     _call("tangent_matrix", llrnb.tangent_matrix, given, **model, inputs=rows)
