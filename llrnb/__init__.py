@@ -25,6 +25,7 @@ from llrnb.rank import (
     local_linear_fit,
     matrix_rank,
     numerical_rank,
+    redundancy,
     series_rank,
     tangent_matrix,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "predict",
     "recover",
     "reduction",
+    "redundancy",
     "relative_error",
     "series_rank",
     "tangent_matrix",

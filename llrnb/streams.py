@@ -45,6 +45,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "lines of series": (),
     "residual": (),
     "mixing": ("seed",),
+    "symmetries": (),
+    "inputs of symmetries": (),
     "zoo params": ("seed",),
     "own inputs": ("samples", "seed"),
     "own test inputs": ("samples",),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -167,6 +168,17 @@ def test_degenerate_cases_need_enough_kernels(ranks):
     assert two and not [
         position for position in ranks.states if position[0] == 0 and position[3] in two
     ]
+
+
+def test_redundant_parameters_light_up(monkeypatch):
+    module = import_module("llrnb.interactive.redundant")  # its function has its name
+    monkeypatch.setattr(module, "CASES", {k: module.CASES[k] for k in ("tanh", "ReLU")})
+    explorer = interactive.redundant()
+    assert set(explorer.states) == {(0, 0), (1, 0), (1, 5)} and explorer.start == (1, 0)
+    lit = {p: [c for m in s.panels[0]["marks"][:2] for c in m["colours"]]
+           for p, s in explorer.states.items()}  # fmt: skip
+    assert set(lit[0, 0]) == {marks.INK} and set(lit[1, 0]) == {4} == set(lit[1, 5])
+    assert "Rank 17:" in explorer.states[0, 0].text and "Rank 14:" in explorer.states[1, 5].text
 
 
 def test_no_figure_is_too_large(ranks):

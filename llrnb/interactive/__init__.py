@@ -6,6 +6,7 @@ from llrnb.interactive.linear_fit import linear_fit
 from llrnb.interactive.phases import phases
 from llrnb.interactive.ranks import ranks
 from llrnb.interactive.recovery import recovery
+from llrnb.interactive.redundant import redundant
 from llrnb.interactive.splitting import splitting
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "phases",
     "ranks",
     "recovery",
+    "redundant",
     "splitting",
 ]

@@ -6,13 +6,16 @@ from llrnb.rank.linear_fit import LocalLinearFit, local_linear_fit
 from llrnb.rank.numerical import generic_inputs, numerical_rank
 from llrnb.rank.series import series_rank
 from llrnb.rank.singular import NumericalRank, matrix_rank
+from llrnb.rank.symmetries import Redundancy, Symmetry, redundancy
 from llrnb.rank.tangent import tangent_matrix
 
 __all__ = [
     "Certificate",
     "LocalLinearFit",
     "NumericalRank",
+    "Redundancy",
     "Structure",
+    "Symmetry",
     "certify_rank",
     "exact_rank",
     "generic_inputs",
@@ -20,6 +23,7 @@ __all__ = [
     "matrix_rank",
     "nonsingularity_bound",
     "numerical_rank",
+    "redundancy",
     "series_rank",
     "structure",
     "tangent_matrix",

@@ -1,6 +1,7 @@
 """Numerical rank: the singular values of a model's tangent matrix, and what casts doubt on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Real
@@ -11,12 +12,21 @@ from llrnb.checks import double_params
 from llrnb.models import as_model
 from llrnb.networks import Params
 from llrnb.rank import doubts
-from llrnb.rank.rounding import last_digits, measured
-from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
+from llrnb.rank.rounding import EPS, last_digits, measured
+from llrnb.rank.singular import (
+    NumericalRank,
+    lengths,
+    matrix_rank,
+    spectral_norm,
+    unit,
+    within_digits,
+)
 from llrnb.rank.sketched import is_large, sketched_rank
+from llrnb.rank.spectrum import Spectrum
 from llrnb.rank.tangent import Model, checked, output_shape, tangent_matrix
 from llrnb.streams import rng
 
+EPS_RANKS = (1e-2, 1e-4, 1e-6)
 _MOST = 10**7  # entries of a tangent matrix, for more inputs to be drawn
 
 
@@ -27,6 +37,7 @@ def numerical_rank(
     *,
     input_shape: tuple[int, ...] | None = None,
     fresh: Real[Tensor, "other ..."] | None = None,
+    eps: Sequence[float] = EPS_RANKS,
     device: str = "cpu",
 ) -> NumericalRank:
     """The model rank (Def. 5) of any differentiable model, from its tangent matrix in float64.
@@ -47,6 +58,7 @@ def numerical_rank(
         input_shape: of one input, if none are given; a model may know it.
         fresh: further inputs, new ones, which must not raise the rank, in place of normal ones
             around those given; a model of whole numbers needs them for a convincing rank.
+        eps: for which the result has an eps-rank and an effective dimension, between 0 and 1.
         device: where the derivatives of a matrix that is sketched are computed, "cpu" or "cuda".
 
     Raises:
@@ -66,24 +78,26 @@ def numerical_rank(
     23
     """
     checks.device(device)
+    eps = checks.many(checks.real, eps, "eps", above=0.0, below=1.0)
     if inputs is not None:
         inputs = checks.reals(inputs, "inputs")
         model, params = as_model(model, params, tuple(inputs.shape[1:]))
-        return _judged(model, params, inputs, fresh, device)
+        return _judged(model, params, inputs, fresh, eps, device)
     if fresh is not None:
         raise ValueError("fresh inputs need others that they are compared with, got inputs None")
     shape = shape_of_input(model, input_shape)
     model, params = as_model(model, params, shape)
-    return on_generic_inputs(model, params, shape, device)[0]
+    return on_generic_inputs(model, params, shape, eps, device)[0]
 
 
 def on_generic_inputs(
-    model: Model, params: Params, shape: tuple[int, ...], device: str = "cpu"
-) -> tuple[NumericalRank, Float[Tensor, "sample ..."]]:
+    model: Model, params: Params, shape: tuple[int, ...], eps: Sequence[float] = EPS_RANKS,
+    device: str = "cpu",
+) -> tuple[NumericalRank, Float[Tensor, "sample ..."]]:  # fmt: skip
     """The numerical rank on inputs from N(0, I), of which more are drawn if they may raise it."""
     for more in (1, 8, 64):
         inputs = generic_inputs(model, params, shape, more)
-        found = _judged(model, params, inputs, device=device)
+        found = _judged(model, params, inputs, None, eps, device)
         if found.verdict != "at least" or 8 * len(inputs) * found.singular_values.numel() > _MOST:
             break
     return found, inputs
@@ -100,8 +114,9 @@ def shape_of_input(model: Callable, given: tuple[int, ...] | None) -> tuple[int,
 
 
 def _judged(
-    model: Model, params: Params, inputs: Tensor, others: Tensor | None = None, device: str = "cpu"
-) -> NumericalRank:
+    model: Model, params: Params, inputs: Tensor, others: Tensor | None, eps: Sequence[float],
+    device: str,
+) -> NumericalRank:  # fmt: skip
     _, wide, points = checked(model, params, inputs)
     if others is not None:
         others = _others(others, points)
@@ -116,6 +131,7 @@ def _judged(
     tangent, errors = measured(model, wide, points)
     found = matrix_rank(tangent, errors)
     digits = last_digits(model, params, [inputs], tangent)
+    found = replace(found, spectrum=_spectrum(found, wide, tangent, errors, digits, eps))
     if digits is not None:
         found = within_digits(found, tangent, digits)
     if not found.convincing:
@@ -128,6 +144,19 @@ def _judged(
             or doubts.unseen(model, wide, points, tangent, errors, found, others)
         )
     return found.doubted(*doubt) if doubt else found
+
+
+def _spectrum(
+    found: NumericalRank, params: Params, tangent: Tensor, errors: Tensor, digits: Tensor | None,
+    eps: Sequence[float],
+) -> Spectrum:  # fmt: skip
+    shapes = {name: tuple(value.shape) for name, value in params.items()}
+    moves = [errors] if digits is None else [errors, digits]
+    noise = max(
+        max(tangent.shape) * EPS * spectral_norm(tangent[None]),
+        *(4 * spectral_norm(move) for move in moves),
+    )
+    return Spectrum(tangent, shapes, found.rank, unit(lengths(tangent, errors)), noise, tuple(eps))
 
 
 def _others(others: Tensor, points: Tensor) -> Tensor:

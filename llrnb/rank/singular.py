@@ -1,6 +1,6 @@
 """The rank of a matrix by its singular values, and how clear of rounding it is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llrnb.checks import double
 from llrnb.rank.rounding import EPS
+from llrnb.rank.spectrum import Spectrum
 from llrnb.streams import rng
 
 Verdict = Literal["convincing", "at least", "undecided"]
@@ -27,6 +28,7 @@ class NumericalRank:
         gap: the smallest value above the cut over the cut; inf for rank 0.
         verdict: "convincing"; "at least", if more inputs may raise it; or "undecided".
         reason: of the verdict, in words.
+        spectrum: of `numerical_rank`, the tangent matrix that was counted; None of a large model.
     """
 
     rank: int
@@ -35,6 +37,7 @@ class NumericalRank:
     gap: float
     verdict: Verdict
     reason: str
+    spectrum: Spectrum | None = field(default=None, repr=False)
 
     @property
     def convincing(self) -> bool:
@@ -46,6 +49,46 @@ class NumericalRank:
         """Number of singular values of 1,000 times the cut: these are not rounding."""
         clear = self.singular_values >= _CLEAR_BY * self.cut
         return int((clear & (self.singular_values > 0)).sum())
+
+    @property
+    def eps_ranks(self) -> dict[float, int | None]:
+        """For each eps the number of singular values of the tangent matrix above eps times the
+        largest; None where rounding may change it.
+
+        The columns are as they are: it says how much directions do, the rank whether they do
+        anything.
+        """
+        return self._kept.eps_ranks
+
+    @property
+    def effective_dimensions(self) -> dict[float, float | None]:
+        """For each eps the sum of s^2 / (s^2 + eps^2 s_1^2) over the singular values s of the
+        tangent matrix; None where rounding may change it by a half.
+
+        An eps-rank in which a direction of eps times the largest counts as a half: the effective
+        number of parameters of MacKay (1992) and Maddox, Benton and Wilson (2020), for a ridge of
+        eps^2 s_1^2.
+        """
+        return self._kept.effective_dimensions
+
+    @property
+    def null_directions(self) -> dict[str, Float[Tensor, "direction ..."]]:
+        """An orthonormal basis of the parameters' directions along which no output at the inputs
+        changes to first order: parameters less rank of them, along the first axis of each part.
+
+        Raises:
+            ValueError: of a large model, whose tangent matrix is not kept.
+        """
+        return self._kept.null_directions
+
+    @property
+    def _kept(self) -> Spectrum:
+        if self.spectrum is None:
+            raise ValueError(
+                "eps-ranks, effective dimensions and null directions need a numerical_rank whose "
+                "tangent matrix is kept, one of at most 5 * 10^7 entries, got none"
+            )
+        return self.spectrum
 
     def doubted(self, verdict: Verdict, reason: str) -> "NumericalRank":
         """The same with another verdict."""
@@ -106,7 +149,7 @@ def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
     values = matrix.new_zeros(least)
     values[: min(matrix.shape)] = torch.linalg.svdvals(matrix)
     largest = float(values[0]) if least else 0.0
-    cut = max(size * EPS * largest, 4 * _norm(errors))
+    cut = max(size * EPS * largest, 4 * spectral_norm(errors))
     rank = int((values > cut).sum())
     smallest = float(values[rank - 1]) if rank else 0.0
     gap = smallest / cut if rank else float("inf")
@@ -157,7 +200,7 @@ def unit(length: Tensor) -> Tensor:
     return torch.where(length > 0, length, 1.0)
 
 
-def _norm(errors: Float[Tensor, "way some column"]) -> float:
+def spectral_norm(errors: Float[Tensor, "way some column"]) -> float:
     """The spectral norm of the matrices below each other, by the power method."""
     stacked = errors.flatten(0, 1)
     if not stacked.numel():

@@ -637,7 +637,15 @@ def _ranks() -> None:
     model = {"model": MODEL, "params": PARAMS}
     given = {"model": _net(), "params": _params(), "inputs": _grid(20, 5)}
     rows = but_shapes(DATA, (19, 5))
-    _call("numerical_rank", llrnb.numerical_rank, given, **model, inputs=but(rows, None))
+    _call(
+        "numerical_rank",
+        llrnb.numerical_rank,
+        lambda: {**given, "eps": [0.1, 0.01]},
+        **model,
+        inputs=but(rows, None),
+        eps=a_list(a_real(above=0.0, below=1.0)),
+    )
+    _call("redundancy", llrnb.redundancy, given, **model, inputs=but(rows, None))
     proved = {"model": _net(), "params": _params()}
     _call("certify_rank", llrnb.certify_rank, proved, **model)
     _call("tangent_matrix", llrnb.tangent_matrix, given, **model, inputs=rows)
