@@ -8,7 +8,6 @@ are many, in compiled code, eight in the lanes of each core.
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from math import frexp
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double, double_params
+from llrnb.endings import Stop
 from llrnb.least_squares import compiled
 from llrnb.networks import Params, TwoLayerNetwork, tanh_network
 from llrnb.stacks import Stack
@@ -31,16 +31,6 @@ _STD = 0.3  # of the starts, on the same scales
 _GLANCE = 0.5  # seconds after which an interrupt is answered
 _FAR = 8  # units are powers of two to the power of this
 _EXTREME = 1e300  # data beyond it, or all below its inverse, leave no room for weights
-
-
-class Stop(StrEnum):
-    """Why a start's search stopped."""
-
-    CONVERGED = "converged"  # zero error, up to rounding
-    STALLED = "stalled"  # the error falls too slowly, or not at all: a minimum that is not zero
-    UNBOUNDED = "unbounded"  # a weight left the bounds
-    LIMIT = "evaluation limit"
-    DROPPED = "dropped"  # an earlier start has converged
 
 
 _STOPS = {

@@ -168,7 +168,7 @@ def limit_cell(
         rows.append(
             {
                 "trial": trial,
-                "status": attempt.status,
+                "status": str(attempt.status),
                 "train_loss": attempt.loss,
                 "test_error": float((guess - goal).square().mean()),
                 "relative_error": error,
