@@ -45,8 +45,8 @@ MAY_IMPORT = {
     "provenance": set(),
     "descriptions": {"activations", "networks", "targets", "training"},
     "sweep": {
-        *("networks", "deep", "targets", "descriptions", "training", "strategies", "relu"),
-        *("store", "provenance", "streams", "stacks", "transitions", "sweep"),
+        *("networks", "deep", "targets", "laws", "descriptions", "training", "strategies"),
+        *("relu", "store", "provenance", "streams", "stacks", "transitions", "sweep"),
     },
     "interactive": {
         "interactive",
@@ -98,6 +98,19 @@ def test_what_is_slow_to_import_waits_until_it_is_used():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_names_before_lead_to_what_they_named():
+    code = (
+        "import llrnb; from llrnb import isometry, plant, pose, recover; "
+        "from llrnb.relu.isometry import Isometry, certificate, least_certificate; "
+        "from llrnb.relu.splitting import relaxed_splitting; from llrnb import relu; "
+        "from llrnb.relu import admm, conditions; "
+        "assert (isometry, plant, pose, recover) == (llrnb.relu.isometry, relu.plant, relu.pose, "
+        "relu.recover); assert certificate is conditions.certificate; "
+        "assert relaxed_splitting is admm.relaxed_splitting; assert callable(relu.isometry)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -15,8 +15,8 @@ from llrnb import checks
 from llrnb.endings import Instance, Reason, Splitting
 from llrnb.relu.admm import Run, exact_splitting, relaxed_splitting
 from llrnb.relu.arrangements import Problem
+from llrnb.relu.conditions import least_certificate
 from llrnb.relu.duality import in_units
-from llrnb.relu.isometry import least_certificate
 from llrnb.relu.planted import one_of
 from llrnb.relu.proofs import Proofs
 

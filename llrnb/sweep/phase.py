@@ -13,7 +13,7 @@ from llrnb.endings import Instance
 from llrnb.relu import metrics
 from llrnb.relu import training as descent
 from llrnb.relu.arrangements import MADE_FOR, Network, pose
-from llrnb.relu.isometry import isometry
+from llrnb.relu.conditions import isometry
 from llrnb.relu.planted import Data, Weights, data_matrix, plant
 from llrnb.relu.verdict import recover
 from llrnb.streams import rng
@@ -189,7 +189,7 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         ValueError: a trial with several rows in a group.
     """
     group = grouping(table, _GROUP)
-    checks.table(table, [*group, "trial"])
+    checks.table(table, [*group, "trial", "outcome"])
     checks.one_of(table.columns, "metric", metric)
     one_row_per_trial(table, group)
     run = table["outcome"] != NOT_RUN
