@@ -13,8 +13,9 @@ from benchmarks import on_one_core, publish
 
 on_one_core()
 
-from llrnb import plant, pose, recover, sweep  # noqa: E402
+from llrnb import sweep  # noqa: E402
 from llrnb.presets import relu  # noqa: E402
+from llrnb.relu import plant, pose, recover  # noqa: E402
 
 INSTANCES = {(60, 30): 20, (200, 50): 6, (400, 100): 2}
 RATIO_TO_REACH = {(60, 30): 10, (200, 50): 100, (400, 100): 300}

@@ -5,7 +5,7 @@
 2100
 """
 
-from llrnb import condensation, embedding, least_squares, reduction, targets, theory
+from llrnb import condensation, embedding, least_squares, reduction, relu, targets, theory
 from llrnb.certificate import Certificate, certify
 from llrnb.deep import DeepNetwork
 from llrnb.interpolation import Interpolation, Outcome, narrowest_interpolator
@@ -29,9 +29,12 @@ from llrnb.rank import (
     series_rank,
     tangent_matrix,
 )
-from llrnb.relu import ReluNetwork, isometry, plant, pose, recover
+from llrnb.relu import ReluNetwork
 from llrnb.stacks import Stack
 from llrnb.training import Status, Training, train
+
+# Their names before they stood in `llrnb.relu` alone; they go with the next release.
+isometry, plant, pose, recover = relu.isometry, relu.plant, relu.pose, relu.recover
 
 __version__ = "0.1.0"
 
@@ -56,19 +59,16 @@ __all__ = [
     "exact_rank",
     "from_module",
     "fully_connected",
-    "isometry",
     "least_squares",
     "local_linear_fit",
     "matrix_rank",
     "narrowest_interpolator",
     "numerical_rank",
-    "plant",
-    "pose",
     "predict",
-    "recover",
     "reduction",
     "redundancy",
     "relative_error",
+    "relu",
     "series_rank",
     "tangent_matrix",
     "targets",

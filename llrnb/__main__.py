@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from llrnb import checks, provenance, store, sweep
@@ -90,12 +91,13 @@ def _status(options: argparse.Namespace) -> int:
 def _publish(options: argparse.Namespace) -> int:
     preset = _preset(options)
     name, kind = _published_name(options)
-    path = options.to / f"{name}-{kind}.parquet"
+    path, own = options.to / f"{name}-{kind}.parquet", _own_source(options)
     # Cells of other labels may share a key.
     keys = list(dict.fromkeys(cell.key for cell in sweep.on_device(preset, options.device)))
     table = sweep.collect(preset, options.results, options.device)
     records = store.provenances(options.results, keys)
-    manifest = {"sweep": name, "preset": kind, "physics": sweep.PHYSICS}
+    manifest = {"sweep": name, "preset": kind, "physics": sweep.PHYSICS, **own}
+    _check_same_source(path, own)
     store.publish(path, table, {**manifest, **provenance.summary(records)})
     print(f"{len(table):,} rows, {path.stat().st_size / 1e6:.1f} MB: {path}")
     return 0
@@ -112,6 +114,28 @@ def _published_name(options: argparse.Namespace) -> tuple[str, str]:
     if name in SWEEPS:
         raise ValueError(f"a file of one's own needs another name than the sweep {name!r}")
     return name, kind.lower()
+
+
+def _own_source(options: argparse.Namespace) -> dict[str, str]:
+    """What defines a preset of one's own; a file by its place as seen from the table's."""
+    if options.sweep in SWEEPS:
+        return {}
+    yaml = options.sweep.endswith(_YAML)
+    place, _, kind = (options.sweep, "", "own") if yaml else options.sweep.rpartition(":")
+    if yaml or place.endswith(".py"):
+        place = Path(os.path.relpath(place, options.to)).as_posix()
+    return {"source": f"{place}:{kind}"}
+
+
+def _check_same_source(path: Path, own: dict[str, str]) -> None:
+    """Raise unless a table of this name, if there is one, comes from the same place."""
+    with suppress(FileNotFoundError, store.DamagedRows):
+        other = store.manifest_of(path).get("source")
+        if other and other != own.get("source"):
+            raise ValueError(
+                f"publishing {own['source']} needs another file name or another folder, got "
+                f"{path}, which is the table of {other}"
+            )
 
 
 def _preset(options: argparse.Namespace) -> sweep.Preset:

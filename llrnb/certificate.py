@@ -14,7 +14,6 @@ Elsewhere than on this law nothing is said.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from math import comb, inf, sqrt
 
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double_params
+from llrnb.endings import Outcome
 from llrnb.least_squares import ROUNDING, Stop, checked_data, draw_starts, fit, units
 from llrnb.networks import Params, TwoLayerNetwork, predict
 from llrnb.rank import tangent_matrix
@@ -42,17 +42,6 @@ _STARTS = 64  # from which other zeros are looked for
 _STEEPEST = 4 / 27**0.5  # the largest |tanh''|
 _DOUBLE, _SINGLE = 2.0**-52, 2.0**-24
 _LEAST = 1e-60  # delta, in units of the data, of what is exactly zero
-
-
-class Outcome(StrEnum):
-    """What samples and a fit can honestly say."""
-
-    AGREES = "agrees on this input law, or a coincidence"
-    DETERMINED = "fits to δ, locally determined"
-    FITS = "fits to δ, not certified"
-    NOT_FITTED = "not fitted"
-    BUDGET_SPENT = "budget spent"
-    NOT_INTERPOLABLE = "not interpolable at the net's width"
 
 
 @dataclass(frozen=True)

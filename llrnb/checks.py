@@ -122,6 +122,17 @@ def instance(value: object, kind: type[T] | UnionType, name: str) -> T:
     return value
 
 
+def itself(value: object, kind: type[T], name: str) -> T:
+    """A network of a class, and not of one derived from it with outputs of its own."""
+    found = instance(value, kind, name)
+    if type(found).__call__ is not kind.__call__ or hasattr(found, "outputs"):
+        raise TypeError(
+            f"{name} needs to be a {kind.__name__} itself, got a {type(found).__name__}, which "
+            "computes its outputs in its own way"
+        )
+    return found
+
+
 def function(value: object, name: str) -> Callable[..., Any]:
     """What can be called; a class cannot stand for its instances."""
     if not callable(value) or isinstance(value, type):

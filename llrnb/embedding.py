@@ -266,7 +266,7 @@ def compare(
 def _narrow(net: T, params: Params, kind: type[T]) -> tuple[T, dict[str, Tensor]]:
     """A network and its parameters, in float64."""
     params = double_params(params)
-    checks.instance(net, kind, "net").check(params)
+    checks.itself(net, kind, "net").check(params)
     return net, params
 
 
@@ -276,7 +276,7 @@ def _ratio(part: Tensor, whole: Tensor) -> float:
 
 def _unchanged(net: DeepNetwork) -> tuple[list[list[int | None]], list[list[float]]]:
     """Copies and shares of the identity."""
-    hidden = checks.instance(net, DeepNetwork, "net").widths[1:-1]
+    hidden = checks.itself(net, DeepNetwork, "net").widths[1:-1]
     return [list(range(width)) for width in hidden], [[1.0] * width for width in hidden]
 
 

@@ -11,16 +11,9 @@ import torch
 from torch import Tensor
 
 from llrnb import checks
-from llrnb.certificate import (
-    Certificate,
-    Outcome,
-    certify,
-    misfit,
-    precision_of,
-    settle,
-    tolerance_of,
-)
+from llrnb.certificate import Certificate, certify, misfit, precision_of, settle, tolerance_of
 from llrnb.embedding import widen
+from llrnb.endings import Outcome
 from llrnb.least_squares import Fits, Stop, checked_data, fit, stream, units
 from llrnb.networks import Params, TwoLayerNetwork, predict
 from llrnb.rank import exact_rank

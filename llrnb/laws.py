@@ -259,6 +259,9 @@ def describe_law(law: Law) -> dict:
     return {"kind": kinds[0], **values}
 
 
+PLAIN = describe_law(NORMAL)
+
+
 def _rows(*, rows, tests=0) -> Rows:
     return Rows(checks.numbers(rows, "rows"), tests)
 

@@ -54,6 +54,7 @@ def reduce(net: DeepNetwork, params: Params) -> Irreducible:
 
     Raises:
         ValueError: a residual network, or an activation other than tanh.
+        TypeError: another model, or a `DeepNetwork` with a `__call__` of its own.
 
     >>> net = DeepNetwork((2, 3, 1))
     >>> w = torch.tensor([[1.0, 2.0], [-1.0, -2.0], [0.0, 0.0]])
@@ -61,7 +62,7 @@ def reduce(net: DeepNetwork, params: Params) -> Irreducible:
     >>> found.widths, found.params["w2"].item(), found.sample_size
     ((2, 1, 1), 0.5, 3)
     """
-    checks.instance(net, DeepNetwork, "net")
+    checks.itself(net, DeepNetwork, "net")
     if net.residual or net.activation != TANH:
         kind = "a residual network" if net.residual else f"one of {net.activation}"
         raise ValueError(f"only tanh networks that are not residual are reduced, got {kind}")

@@ -188,8 +188,7 @@ def published(path: Path) -> tuple[pd.DataFrame, dict]:
         OldRows: it is of another version of the physics, and not in the folder's list of such
             tables, `stale.txt`.
     """
-    about = path.with_suffix(".json")
-    manifest = _unsealed(_bytes(about), about)
+    manifest = manifest_of(path)
     if manifest.get("physics") != PHYSICS and path.stem not in stale(path.parent):
         raise OldRows(
             f"{path} needs rows of version {PHYSICS} of the physics, got {manifest.get('physics')}"
@@ -198,6 +197,17 @@ def published(path: Path) -> tuple[pd.DataFrame, dict]:
     if (digest := hashlib.sha256(data).hexdigest()) != manifest.get("sha256"):
         raise DamagedRows(f"{path} needs the hash {manifest.get('sha256')}, got {digest}")
     return _table(data, path).to_pandas(), manifest
+
+
+def manifest_of(path: Path) -> dict:
+    """How a published table came about.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedRows: it is cut off or altered.
+    """
+    about = path.with_suffix(".json")
+    return _unsealed(_bytes(about), about)
 
 
 def stale(folder: Path) -> set[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.certificate import certify, misfit, settle
 from llrnb.condensation import condense, polish
+from llrnb.endings import Ending, Status, Stop
 from llrnb.interpolation import narrowest_interpolator
 from llrnb.least_squares import BOUND, draw_starts, fit
 from llrnb.networks import Params, TwoLayerNetwork, predict, tanh_network
@@ -45,7 +46,7 @@ class Attempt:
     net: TwoLayerNetwork
     params: Params
     loss: float
-    status: str
+    status: Ending
     starts: int
     evaluations: int
 
@@ -66,8 +67,7 @@ def climb(
         for x, y, seed in zip(inputs, outputs, seeds, strict=True)
     ]
     return [
-        Attempt(f.narrow, f.narrow_params, f.loss, str(f.status), f.starts, f.evaluations)
-        for f in found
+        Attempt(f.narrow, f.narrow_params, f.loss, f.status, f.starts, f.evaluations) for f in found
     ]
 
 
@@ -88,12 +88,12 @@ def least_squares_fit(
     attempts = []
     for x, y, seed in zip(inputs, outputs, seeds, strict=True):
         fits = fit(net, x, y, draw_starts(net, x, y, starts, seed), until_first=True)
-        bounded = torch.tensor([stop != "unbounded" for stop in fits.status], device="cpu")
+        bounded = torch.tensor([stop is not Stop.UNBOUNDED for stop in fits.status], device="cpu")
         best = int(torch.where(bounded, fits.loss, inf).argmin())
         used = starts if fits.first is None else fits.first + 1
         cost = int(fits.evaluations.sum())
         loss = float(fits.loss[best])
-        attempts.append(Attempt(net, fits.params[best], loss, str(fits.status[best]), used, cost))
+        attempts.append(Attempt(net, fits.params[best], loss, fits.status[best], used, cost))
     return attempts
 
 
@@ -118,7 +118,7 @@ def gradient_descent(
     attempts = []
     for i in range(count):
         best = i + count * int(loss[i::count].argmin())
-        status = str(result.status[best])
+        status = result.status[best]
         cost = int(steps_taken[i])
         attempts.append(
             Attempt(net, result.params[best], float(loss[best]), status, len(RATES), cost)
@@ -213,7 +213,7 @@ def condense_and_polish(
                 best = replace(best, net=narrow, params=found, loss=loss)
             if fitted:
                 break
-        status = str(certify(best.net, best.params, x, y).outcome)
+        status = certify(best.net, best.params, x, y).outcome
         attempts.append(replace(best, status=status, evaluations=cost))
     return attempts
 
@@ -289,7 +289,7 @@ def _penalised(
     for i in range(count):
         best = i + count * int(loss[i::count].argmin())
         cost, lowest = steps * len(strengths), float(loss[best])
-        attempt = Attempt(net, params[best], lowest, "step limit", len(strengths), cost)
+        attempt = Attempt(net, params[best], lowest, Status.STEP_LIMIT, len(strengths), cost)
         attempts.append(attempt)
     return attempts
 

@@ -11,7 +11,7 @@ COMPILED = {
     "llrnb.training.cpu",
     "llrnb.training.lanes",
     "llrnb.rank.compiled",
-    "llrnb.least_squares.compiled",
+    "llrnb.least_squares.marquardt",
 }
 
 

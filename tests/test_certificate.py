@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import root
 
 from llrnb import (
     certificate,
@@ -100,12 +101,16 @@ def test_the_measured_singular_value_is_that_of_the_scaled_tangent_matrix():
     assert found.best == pytest.approx(max(least), rel=1e-6)
 
 
-def test_within_the_radius_is_a_zero():
-    """A second route: Newton's method with 60 digits ends within the radius of the fit."""
+@pytest.mark.parametrize("off", [1e-15, 0.0])
+def test_within_the_radius_is_a_zero(off):
+    """A second route: Newton's method with 60 digits ends within the radius of the fit.
+
+    With the outputs that the fit gives in float64 its error is 0, and the zero is not there.
+    """
     net = fully_connected(1, 1)
     target = generic_target(net, seed=1)
     x, y = draw(target, 3)
-    start = {name: value * (1 + 1e-15) for name, value in target.params.items()}
+    start = {name: value * (1 + off) for name, value in target.params.items()}
     found = certify(net, start, x, y)
     assert found.outcome == Outcome.DETERMINED
     mpmath.mp.dps = 60
@@ -121,6 +126,76 @@ def test_within_the_radius_is_a_zero():
     away = [(z - f) / s for z, f, s in zip(zero, fitted, scale, strict=True)]
     assert mpmath.norm(mpmath.matrix(away)) <= found.radius
     assert mpmath.norm(mpmath.matrix(away)) > 0
+
+
+def _fold(net, w, a):
+    """Three inputs at which the equations of a tanh(w . x) have a fold, and its direction there.
+
+    The rows of the derivative are (a tanh' x, tanh), dependent where (x, sinh 2 w . x) are.
+    """
+    x = np.array([[1.0, 0.5], [-0.4, 1.0], [0.3, 0.0]])
+
+    def volume(last):
+        points = np.vstack([x[:2], [x[2, 0], last]])
+        return np.linalg.det(np.column_stack([points, np.sinh(2 * points @ w)]))
+
+    x[2, 1] = -volume(0) / (volume(1) - volume(0))  # w has no second entry
+    z = x @ w
+    slopes = np.column_stack([a / np.cosh(z)[:, None] ** 2 * x, np.tanh(z)])
+    left, values, right = np.linalg.svd(slopes)
+    assert values[-1] < 1e-14
+    return x, left.T, right[-1]
+
+
+@pytest.mark.parametrize("beyond", [True, False])
+def test_equations_without_a_zero_near_have_no_radius(beyond):
+    """Near a fold of the equations h > 1/2: beyond it they have no zero, though all else is met."""
+    net, fitted, precision = fully_connected(2, 1, bias=False), np.array([0.8, 0.0, 1.3]), 1e-12
+    x, left, right = _fold(net, fitted[:2], fitted[2])
+    near = fitted + (3e-6 if beyond else 3e-5) * right
+
+    def values(p):
+        return p[2] * np.tanh(x @ p[:2])
+
+    bend = left[-1] @ (values(fitted + 1e-3 * right) + values(fitted - 1e-3 * right))
+    bend -= 2 * left[-1] @ values(fitted)
+    y = values(fitted) - np.sign(bend) * 2e-12 * left[-1] if beyond else values(near)
+    params = {"w": torch.from_numpy(near[None, :2]), "a": torch.from_numpy(near[None, 2:])}
+    found = certify(net, params, torch.from_numpy(x), torch.from_numpy(y), precision=precision)
+    assert found.misfit <= 1 and found.best >= THRESHOLD
+    assert found.outcome == (Outcome.FITS if beyond else Outcome.DETERMINED)
+
+    plane, signs = np.linalg.svd(right[None])[2][1:], set()
+    for away in np.linspace(-2e-3, 2e-3, 41):  # where two equations are met, the third never is
+        line = fitted + away * right
+        met = root(lambda st, p=line: left[:2] @ (values(p + st @ plane) - y), [0.0, 0.0])
+        assert np.abs(met.fun).max() < 1e-14
+        signs.add(np.sign(left[2] @ (values(line + met.x @ plane) - y)))
+    assert (len(signs) == 1) == beyond
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_least_singular_value_is_a_lower_bound_whatever_rounding_does(seed):
+    """A second route: the scaled tangent matrix and its singular values with 50 digits."""
+    net = fully_connected(1, 1)
+    target = generic_target(net, seed)
+    x, y = draw(target, 4, seed)
+    found = certify(net, target.params, x, y)
+    mpmath.mp.dps = 50
+    w, b, a = (mpmath.mpf(float(target.params[name])) for name in "wba")
+    length, rows = mpmath.sqrt(w**2 + b**2), []
+    for point, output in zip(x.flatten().tolist(), y.tolist(), strict=True):
+        inner, slope = w * point + b, mpmath.sech(w * point + b) ** 2
+        changed = abs(a) * slope * (abs(w * point) + abs(b))
+        delta = 4 * mpmath.mpf(2) ** -52 * (abs(a) + abs(output) + changed)
+        row = [a * slope * point * length, a * slope * length, mpmath.tanh(inner) * abs(a)]
+        rows.append([entry / delta for entry in row])
+    least = []
+    for left in range(4):
+        chosen = mpmath.matrix([row for k, row in enumerate(rows) if k != left])
+        least.append(min(mpmath.svd_r(chosen, compute_uv=False)))
+    assert 0 < found.sigma <= min(least) and found.best <= max(least)
+    assert found.sigma == pytest.approx(float(min(least)), rel=1e-3)
 
 
 def test_a_fit_that_is_off_is_not_fitted_and_settling_mends_it():

@@ -33,7 +33,7 @@ from llrnb.descriptions import (
     network_from,
     target_from,
 )
-from llrnb.embedding import compare, split, split_kernel, widen
+from llrnb.embedding import add_null, compare, compatible, split, split_kernel, widen
 from llrnb.least_squares import draw_starts, fit
 from llrnb.networks import TanhNetwork, TwoLayerNetwork, is_tanh_network, predict
 from llrnb.rank.certified import enclosed_tangent
@@ -391,6 +391,35 @@ def test_a_subclass_is_trained_as_itself():
         assert torch.allclose(run.params[name][0], value.detach(), rtol=1e-10)
     made = (INPUTS @ params["w"].T).square() @ params["a"][:, 0]
     assert torch.allclose(run.predict(INPUTS)[0], made, rtol=1e-10)
+
+
+class DeepSquares(DeepNetwork):
+    """The square of its parent's output."""
+
+    def __call__(self, params, x):
+        return super().__call__(params, x).square()
+
+
+def test_what_is_shown_for_deep_networks_refuses_a_subclass():
+    net = DeepSquares((3, 2, 2, 1))
+    params = net.init()
+    refused = [
+        lambda: series_rank(net, params),
+        lambda: reduce(net, params),
+        lambda: split(net, params, 1, 0),
+        lambda: add_null(net, params, 1),
+        lambda: compatible(net, params, [[0, 1, 1], [0, 1]]),
+    ]
+    for call in refused:
+        with pytest.raises(TypeError, match="a DeepNetwork itself, got a DeepSquares, which"):
+            call()
+    with pytest.raises(TypeError, match="a TwoLayerNetwork itself, got a Quadratic, which"):
+        widen(QUADRATIC, PARAMS, 5)
+    inputs = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    parent = DeepNetwork(net.widths)
+    outputs = torch.stack([parent(params, x) for x in inputs])
+    slopes = 2 * outputs[:, None] * tangent_matrix(parent, params, inputs)
+    assert torch.allclose(tangent_matrix(net, params, inputs), slopes, rtol=1e-10)
 
 
 @pytest.mark.parametrize("engine", ["cpu", "torch"])

@@ -6,7 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from llrnb.relu import Planted, Problem, plant, pose
+from llrnb.relu import Planted, Problem, duality, plant, pose
 from llrnb.relu.duality import cost, dual_bound, in_units, output, slope_in_cone, steepest
 from llrnb.relu.programs import SolverFailed, solve
 
@@ -231,6 +231,13 @@ def test_a_direction_without_cost_leaves_its_cone_as_it_is():
     assert slope_in_cone(np.array([-1.0, 0.0]), sides, free) == pytest.approx(0, abs=1e-7)
     assert slope_in_cone(np.array([1.0, 0.0]), sides, free) == pytest.approx(1)
     sides = sides[:1]  # w_2 >= -w_1 keeps no w_1 out
+    assert slope_in_cone(np.array([-1.0, 0.0]), sides, free) == pytest.approx(1)
+
+
+def test_pressure_on_a_direction_without_cost_proves_nothing(monkeypatch):
+    """Least squares that stop early: w_2 >= -w_1 with a free w_2 keeps no w_1 out."""
+    sides, free = np.array([[1.0, 1.0]]), np.array([False, True])
+    monkeypatch.setattr(duality, "nnls", lambda *_: (np.array([2**0.5]), 0.0))
     assert slope_in_cone(np.array([-1.0, 0.0]), sides, free) == pytest.approx(1)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from llrnb.relu import Planted, Problem, isometry, plant, pose, recover
+from llrnb.relu.conditions import certificate, least_certificate
 from llrnb.relu.planted import responses
 from llrnb.relu.programs import solve
 from llrnb.relu.proofs import Proofs
@@ -261,3 +262,14 @@ def test_a_solution_elsewhere_at_the_same_cost_is_a_tie():
         assert cheaper or tied or recover(problem).recovered
         seen |= {"cheaper" if cheaper else "tied" if tied else "recovered"}
     assert seen == {"cheaper", "tied", "recovered"}
+
+
+def test_what_rounding_may_change_counts_against_a_proof(monkeypatch):
+    proofs = Proofs(pose(plant(40, 5), "skip"), "relaxed")
+    dual = least_certificate(proofs.parts)
+    assert proofs.certify(dual)
+    moved, slack = proofs._moved(dual)
+    largest = certificate(proofs.parts, moved)[0]
+    assert slack < 1 - largest
+    monkeypatch.setattr(Proofs, "_moved", lambda *_: (moved, 1 - largest))
+    assert not proofs.certify(dual)

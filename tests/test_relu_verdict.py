@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from llrnb.relu import Problem, plant, pose, recover, verdict
+from llrnb.relu.admm import exact_splitting, relaxed_splitting
 from llrnb.relu.blocks import blocks
 from llrnb.relu.cones import Cones
 from llrnb.relu.programs import solve
-from llrnb.relu.splitting import exact_splitting, relaxed_splitting
 
 # Around the transition of each kind: network, form, weights, neurons, samples per input.
 NEAR = {

@@ -5,11 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from llrnb import sweep
+from llrnb.laws import CovariateShift, Sphere, Uniform
 from llrnb.presets import fig3, presets_of, relu
 from llrnb.sweep import plan
-from llrnb.training import Adam, cuda
+from llrnb.targets import draw, draw_test
+from llrnb.training import Adam, cuda, train
 from llrnb.transitions import transition_point
 from tests.tiny_sweep import TINY
 
@@ -131,6 +134,58 @@ def test_presets_of_any_kinds_are_one_sweep_and_together_is_its_old_name():
     both = sweep.Union((one, phases))
     assert len(both.cells()) == 4 and len(sweep.run(both)) == 5
     assert sweep.Together is sweep.Union
+
+
+def test_inputs_are_drawn_from_the_law_of_the_preset(tmp_path):
+    law = CovariateShift(Uniform(0, 2), Sphere(1.5))
+    one = replace(TINY, samples=(6,), multiples=(1,), trials=2, learning_rates=(0.1,), law=law)
+    rows = sweep.run(one)
+    family, narrowest = next(iter(one.families.items()))
+    train_data = [draw(one.target, 6, trial, law=law) for trial in range(2)]
+    run = train(
+        narrowest(1), *(list(part) for part in zip(*train_data, strict=True)), seeds=range(2),
+        learning_rates=[0.1, 0.1], steps=one.steps, tolerance=one.tolerance, std=one.std,
+    )  # fmt: skip
+    test_inputs, truth = draw_test(one.target, one.test_samples, law=Sphere(1.5))
+    assert test_inputs.norm(dim=1).allclose(torch.tensor(1.5, dtype=torch.float64))
+    errors = (run.predict(test_inputs) - truth).square().mean(dim=1)
+    mine = rows[rows["family"] == family]
+    assert mine["train_loss"].to_numpy() == pytest.approx(run.loss.numpy(), rel=1e-6)
+    assert mine["test_error"].to_numpy() == pytest.approx(errors.numpy(), rel=1e-6)
+
+    cell = next(cell for cell in one.cells() if cell.labels["family"] == family)
+    assert cell.key not in {cell.key for cell in TINY.cells()}
+    grid = {
+        "compute": "llrnb.sweep.recovery:train_cell",
+        "each": {"samples": [6]},
+        "fixed": {name: value for name, value in cell.parameters.items() if name != "samples"},
+    }
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    written = sweep.from_yaml(tmp_path / "grid.yaml")
+    assert written.cells()[0].key == cell.key
+    assert sweep.run(written)["test_error"].tolist() == mine["test_error"].tolist()
+    with pytest.raises(ValueError, match="the law's kind needs one of normal"):
+        sweep.train_cell(**{**cell.parameters, "law": {"kind": "cauchy"}})
+
+
+def test_means_of_columns_of_ones_own():
+    values = [(1, 0, 3.0, 1.0), (1, 1, 5.0, np.nan), (1, 2, 10.0, 2.0), (2, 0, 8.0, 4.0)]
+    table = pd.DataFrame(values, columns=["width", "trial", "rank", "loss"])
+    found = sweep.means(table, ["rank", "loss"], "width").set_index("width")
+    assert found["trials"].tolist() == [3, 1] and found["rank"].tolist() == [6.0, 8.0]
+    assert found.loc[1, "rank_sem"] == pytest.approx(np.std([3, 5, 10], ddof=1) / 3**0.5)
+    assert np.isnan(found.loc[2, "rank_sem"]) and found.loc[2, "loss"] == 4
+    assert np.isnan(found.loc[1, "loss"]) and np.isnan(found.loc[1, "loss_sem"])
+    for wrong, message in (
+        (("rank",), "by needs a list of at least 1"),
+        (("speed", "width"), "needs the columns .*'speed'"),
+        (("rank", "rank"), "columns need to be different"),
+        (("rank", "loss"), "needs one row for the same loss|each trial needs one row"),
+        (("name", "width"), "means need columns of numbers, got .*'name'"),
+    ):
+        twice = pd.concat([table, table]) if wrong == ("rank", "loss") else table
+        with pytest.raises(ValueError, match=message):
+            sweep.means(twice.assign(name="a"), *wrong)
 
 
 def test_a_repeated_rate_of_a_cell_is_refused():

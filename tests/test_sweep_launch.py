@@ -467,6 +467,24 @@ def test_tables_of_ones_own_have_different_names(tmp_path, monkeypatch, capsys):
     assert len(list((tmp_path / "to").iterdir())) == 4
 
 
+def test_two_files_of_one_name_are_not_published_as_one_table(tmp_path, capsys):
+    for samples, folder in enumerate("ab", start=5):
+        (tmp_path / folder).mkdir()
+        grid = f"Grid('tests.own_cells:named', {{'samples': [{samples}]}})"
+        path = tmp_path / folder / "mine.py"
+        path.write_text(f"from llrnb.sweep import Grid\n\nP = {grid}\np = P\n")
+        sweep.run(sweep.referred(f"{path}:P"), tmp_path / "results")
+    first, second = (f"{tmp_path / folder / 'mine.py'}:P" for folder in "ab")
+    assert [publish(tmp_path, first) for _ in range(2)] == [0, 0]
+    for other in (second, first[:-1] + "p"):
+        assert publish(tmp_path, other) == 1
+        assert "another file name or another folder, got" in capsys.readouterr().err
+    table, manifest = store.published(tmp_path / "to" / "mine-p.parquet")
+    assert table["name"].tolist() == [5] and manifest["source"] == "../a/mine.py:P"
+    (tmp_path / "to" / "mine-p.json").write_text("cut off")  # of which nothing is known
+    assert publish(tmp_path, second) == 0
+
+
 def test_the_time_of_a_cell_that_has_several_labels_counts_once(tmp_path):
     path = tmp_path / "both.py"
     path.write_text(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from llrnb import Outcome, narrowest_interpolator, predict, sweep
+from llrnb.laws import Uniform
 from llrnb.networks import cnn, fully_connected
 from llrnb.presets import limit, presets_of
 from llrnb.strategies import STRATEGIES, adam, dropout, gradient_descent
@@ -50,6 +51,19 @@ def test_one_sample_more_than_the_rank_recovers_and_fewer_do_not(table):
     assert not table.loc[~enough, "exact"].any()
     assert set(table.loc[enough, "status"]) == {Outcome.AGREES}
     assert set(table.loc[~enough, "status"]) <= {Outcome.FITS, Outcome.DETERMINED}
+
+
+def test_inputs_are_drawn_from_the_law_of_the_preset():
+    law = Uniform(-3, 1)
+    one = replace(TINY, families={"CNN": partial(cnn, 5, 3)}, samples={"CNN": (8,)}, law=law)
+    rows = sweep.run(replace(one, trials=1))
+    target = generic_target(cnn(5, 3, 1), 0)
+    found = narrowest_interpolator(
+        cnn(5, 3, 3), *draw(target, 8, law=law), budget=10**7, seed=0
+    )  # fmt: skip
+    inputs, truth = draw_test(target, law=law)
+    error = (predict(found.narrow, found.narrow_params, inputs) - truth).square().mean()
+    assert rows["test_error"].tolist() == [float(error)] and rows["exact"].all()
 
 
 def test_a_row_is_what_its_strategy_finds_on_its_samples(table):

@@ -198,6 +198,8 @@ def test_a_mean_with_a_number_missing_is_missing_and_what_was_not_run_is_left_ou
     table.loc[table["samples"] == 30, "outcome"] = sweep.NOT_RUN
     table.loc[6] = {**coordinates, "samples": 20, "trial": 2, "outcome": sweep.NOT_RUN}
     found = sweep.averages(table, "test_mse")
+    with pytest.raises(ValueError, match=r"the table needs the columns \['outcome'\], got"):
+        sweep.averages(table.drop(columns="outcome"), "test_mse")
     assert found["trials"].tolist() == [2, 2, 0]
     assert found["value"].isna().tolist() == [True, False, True] and found["value"][1] == 2.0
     assert found["sem"].isna().tolist() == [True, False, True] and found["sem"][1] == 1.0

@@ -8,7 +8,6 @@ are many, in compiled code, eight in the lanes of each core.
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from math import frexp
 
 import numpy as np
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double, double_params
-from llrnb.least_squares import compiled
+from llrnb.endings import Stop
+from llrnb.least_squares import marquardt
 from llrnb.networks import Params, TwoLayerNetwork, tanh_network
 from llrnb.stacks import Stack
 
@@ -33,22 +33,12 @@ _FAR = 8  # units are powers of two to the power of this
 _EXTREME = 1e300  # data beyond it, or all below its inverse, leave no room for weights
 
 
-class Stop(StrEnum):
-    """Why a start's search stopped."""
-
-    CONVERGED = "converged"  # zero error, up to rounding
-    STALLED = "stalled"  # the error falls too slowly, or not at all: a minimum that is not zero
-    UNBOUNDED = "unbounded"  # a weight left the bounds
-    LIMIT = "evaluation limit"
-    DROPPED = "dropped"  # an earlier start has converged
-
-
 _STOPS = {
-    compiled.DROPPED: Stop.DROPPED,
-    compiled.CONVERGED: Stop.CONVERGED,
-    compiled.STALLED: Stop.STALLED,
-    compiled.UNBOUNDED: Stop.UNBOUNDED,
-    compiled.LIMIT: Stop.LIMIT,
+    marquardt.DROPPED: Stop.DROPPED,
+    marquardt.CONVERGED: Stop.CONVERGED,
+    marquardt.STALLED: Stop.STALLED,
+    marquardt.UNBOUNDED: Stop.UNBOUNDED,
+    marquardt.LIMIT: Stop.LIMIT,
 }
 
 
@@ -254,10 +244,10 @@ def _search(net, inputs, outputs, starts, bounds, goal, evaluations, until_first
     seen = np.array([[*window, *[net.input_dim] * net.bias] for window in net.windows])
     task = (x, outputs.numpy(), seen, net.shared, goal, bounds, evaluations)
     shared = (last, until_first, *task, found, cost, made, state)
-    threads = min(torch.get_num_threads(), -(-count // compiled.WIDTH))
+    threads = min(torch.get_num_threads(), -(-count // marquardt.WIDTH))
     with ThreadPoolExecutor(threads) as pool:
         workers = [
-            pool.submit(compiled.search, rows, first, threads, *shared)
+            pool.submit(marquardt.search, rows, first, threads, *shared)
             for first in range(threads)
         ]  # fmt: skip
         try:
@@ -269,7 +259,7 @@ def _search(net, inputs, outputs, starts, bounds, goal, evaluations, until_first
         for worker in workers:
             worker.result()
     if until_first:  # a later start may have stopped before it was dropped, or not
-        state[last[0] + 1 :], made[last[0] + 1 :] = compiled.DROPPED, 0
+        state[last[0] + 1 :], made[last[0] + 1 :] = marquardt.DROPPED, 0
         cost[last[0] + 1 :], found[last[0] + 1 :] = np.inf, rows[last[0] + 1 :]
     return Fits(
         params=_unpack(net, found),

@@ -36,13 +36,14 @@ def series_rank(net: DeepNetwork, params: Params, order: int = 40) -> int:
 
     Raises:
         ValueError: another activation, or a bias that is not 0.
+        TypeError: another model, or a `DeepNetwork` with a `__call__` of its own.
 
     >>> net = DeepNetwork((2, 3, 3, 3, 1))
     >>> series_rank(net, net.init()), net.parameter_count
     (27, 27)
     """
     params = double_params(params)
-    checks.instance(net, DeepNetwork, "net").check(params)
+    checks.itself(net, DeepNetwork, "net").check(params)
     order = checks.count(order, "order", least=2)
     if net.activation != TANH:
         raise ValueError(

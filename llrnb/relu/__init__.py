@@ -1,5 +1,8 @@
 """Two-layer ReLU networks and planted neurons: convex programs, recovery, gradient training."""
 
+import sys
+
+from llrnb.relu import admm, conditions
 from llrnb.relu.arrangements import (
     Problem,
     cover_probability,
@@ -7,7 +10,7 @@ from llrnb.relu.arrangements import (
     pose,
     sample_patterns,
 )
-from llrnb.relu.isometry import Isometry, isometry
+from llrnb.relu.conditions import Isometry, isometry
 from llrnb.relu.mixture import Mixture, Separation, separation, unit_means
 from llrnb.relu.planted import Planted, data_matrix, plant, planted_weights
 from llrnb.relu.training import (
@@ -20,6 +23,9 @@ from llrnb.relu.training import (
 )
 from llrnb.relu.transition import group_sparse_dimension, normalised_transition
 from llrnb.relu.verdict import Reason, Verdict, recover
+
+# Their names before, of which the first was that of a function, too; they go with the next release.
+sys.modules |= {f"{__name__}.isometry": conditions, f"{__name__}.splitting": admm}
 
 __all__ = [
     "AdamW",

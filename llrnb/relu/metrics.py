@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from llrnb import checks
+from llrnb.relu.admm import relaxed_splitting
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import blocks
 from llrnb.relu.duality import certified, in_units
 from llrnb.relu.planted import responses
 from llrnb.relu.solutions import Solution
-from llrnb.relu.splitting import relaxed_splitting
 
 _LIMIT, _ACCURACY = 5000, 1e-8  # of a splitting
 _SMALL = 1e-6  # A group of this share of the largest one is 0, but for the accuracy of a splitting.
@@ -54,7 +54,7 @@ def _by_splitting(problem: Problem) -> Solution | None:
     kept = np.where(sizes > _SMALL * sizes.max(), length * run.weights, 0.0)
     linear, rest = np.split(parts.to_inputs(kept), [int(problem.network == "skip")], axis=1)
     answer = (linear[:, 0] if linear.size else None, rest, np.zeros_like(rest))
-    return units.back(certified(scaled, "relaxed", 1.0, answer, run.dual, run.end), "relaxed")
+    return units.back(certified(scaled, "relaxed", 1.0, answer, run.dual, str(run.end)), "relaxed")
 
 
 def predictions(

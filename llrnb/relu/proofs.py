@@ -14,8 +14,8 @@ from scipy.optimize import linprog
 
 from llrnb.relu.arrangements import Problem
 from llrnb.relu.blocks import Blocks, blocks, column_norms, symmetric_solver
+from llrnb.relu.conditions import STRICT, certificate, directions, independent
 from llrnb.relu.cones import Cones
-from llrnb.relu.isometry import STRICT, certificate, directions, independent
 from llrnb.relu.solutions import Solution
 
 ROUNDINGS = 64 * np.finfo(float).eps  # for each input: by what share of its terms a sum may be off

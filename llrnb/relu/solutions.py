@@ -19,7 +19,7 @@ class Solution:
         positive: w_j of each pattern.
         negative: w'_j of each pattern; 0 in a relaxed program.
         objective: the value of the program at these weights.
-        status: the solver's word for it: "optimal", "optimal_inaccurate", "converged".
+        status: what the solver says of it, a word of `llrnb.endings.Solver`.
         dual: a multiplier λ of A w = y with no slope above 1; see `llrnb.relu.duality`.
         gap: by what share of the objective it may exceed the optimum, at most, by the lower bound
             that λ proves. Rounding may leave it a little below 0.

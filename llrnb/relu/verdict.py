@@ -6,40 +6,25 @@ verifies what a convex solver answers. Where there is no proof the outcome is "u
 """
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from llrnb import checks
+from llrnb.endings import Instance, Reason, Splitting
+from llrnb.relu.admm import Run, exact_splitting, relaxed_splitting
 from llrnb.relu.arrangements import Problem
+from llrnb.relu.conditions import least_certificate
 from llrnb.relu.duality import in_units
-from llrnb.relu.isometry import least_certificate
 from llrnb.relu.planted import one_of
 from llrnb.relu.proofs import Proofs
-from llrnb.relu.splitting import Run, exact_splitting, relaxed_splitting
 
 Form = Literal["relaxed", "exact"]
 Method = Literal["auto", "cvxpy", "fast"]
 
 LIMIT = {"relaxed": 4000, "exact": 4000}  # iterations of a splitting
 FIRST = {"relaxed": 4000, "exact": 200}  # those before a solver is asked
-
-
-class Reason(StrEnum):
-    """What a verdict rests on."""
-
-    ISOMETRY = "isometry"  # the neural isometry condition holds
-    CERTIFICATE = "dual certificate"  # another λ proves recovery
-    CHEAPER = "cheaper feasible point"  # other weights fit and are shorter
-    TIE = "tie"  # other weights fit at the same cost
-    DEPENDENT = "dependent neurons"  # some planted outputs are combinations of the others
-    ALL_ONES = "all-ones pattern"  # a gate that is always open repeats the linear unit
-    SHARED = "shared pattern"  # two planted neurons have one group of variables
-    TOO_FEW = "too few samples"  # the planted blocks alone fit with shorter weights
-    NO_FIT = "no fit"  # the planted weights do not give the outputs
-    NO_PROOF = "no proof"  # none was found within the limits of iterations and of rounding
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,7 @@ class Verdict:
             keeps these from fitting.
     """
 
-    outcome: str
+    outcome: Instance
     reason: Reason
     weights: Float[np.ndarray, "input block"] | None = None
     iterations: int = 0
@@ -65,7 +50,7 @@ class Verdict:
     @property
     def recovered(self) -> bool:
         """Whether the outcome is "recovered"."""
-        return self.outcome == "recovered"
+        return self.outcome is Instance.RECOVERED
 
 
 def recover(problem: Problem, form: str = "relaxed", method: str = "auto") -> Verdict:
@@ -86,7 +71,7 @@ def recover(problem: Problem, form: str = "relaxed", method: str = "auto") -> Ve
     >>> from llrnb.relu.arrangements import pose
     >>> from llrnb.relu.planted import plant
     >>> verdict = recover(pose(plant(40, 5), "skip"))
-    >>> verdict.outcome, str(verdict.reason)
+    >>> str(verdict.outcome), str(verdict.reason)
     ('recovered', 'isometry')
     """
     checks.instance(problem, Problem, "problem")
@@ -147,11 +132,11 @@ def _by_splitting(proofs: Proofs, limit: int) -> Verdict:
         run = _relaxed_first(proofs, outputs) or exact_splitting(
             proofs.cones, outputs, limit=limit, proofs=proofs
         )
-    if run.end == "dual certificate":
+    if run.end is Splitting.CERTIFICATE:
         return _won(proofs, Reason.CERTIFICATE, run.iterations)
-    if run.end == "cheaper feasible point":
+    if run.end is Splitting.CHEAPER:
         return _lost(Reason.CHEAPER, run.iterations)
-    return Verdict("undecided", Reason.NO_PROOF, None, run.iterations)
+    return Verdict(Instance.UNDECIDED, Reason.NO_PROOF, None, run.iterations)
 
 
 def _relaxed_first(proofs: Proofs, outputs: Float[np.ndarray, " sample"]) -> Run | None:
@@ -160,14 +145,14 @@ def _relaxed_first(proofs: Proofs, outputs: Float[np.ndarray, " sample"]) -> Run
     repeated[:1] = False  # The gate that is always open would keep λ from being found.
     parts = proofs.parts.without(repeated)
     run = relaxed_splitting(parts, outputs, limit=200, proofs=proofs, relaxation=True)
-    return run if run.end == "dual certificate" else None
+    return run if run.end is Splitting.CERTIFICATE else None
 
 
 def _by_solver(proofs: Proofs, form: str) -> Verdict:
     """The verdict by a convex solver's solution and multiplier, each made a proof."""
     from llrnb.relu.programs import SolverFailed, solve  # here: cvxpy takes a second to import
 
-    unknown = Verdict("undecided", Reason.NO_PROOF)
+    unknown = Verdict(Instance.UNDECIDED, Reason.NO_PROOF)
     try:
         solution = solve(proofs.problem, form)
     except SolverFailed:
@@ -189,18 +174,18 @@ def _apart(proofs: Proofs, form: str) -> Verdict:
     try:
         weights = proofs.weights(solve(proofs.problem, form))
     except SolverFailed:
-        return Verdict("undecided", Reason.NO_FIT)
+        return Verdict(Instance.UNDECIDED, Reason.NO_FIT)
     if proofs.cones is not None:
         weights = proofs.cones.difference(weights)
     off = np.linalg.norm(weights - proofs.parts.planted()) / np.linalg.norm(proofs.parts.target)
     found = proofs.parts.to_inputs(weights)
-    return Verdict("undecided", Reason.NO_FIT, found, distance=float(off))
+    return Verdict(Instance.UNDECIDED, Reason.NO_FIT, found, distance=float(off))
 
 
 def _won(proofs: Proofs, reason: Reason, iterations: int = 0) -> Verdict:
     solution = proofs.parts.to_inputs(proofs.parts.planted())
-    return Verdict("recovered", reason, solution, iterations)
+    return Verdict(Instance.RECOVERED, reason, solution, iterations)
 
 
 def _lost(reason: Reason, iterations: int = 0) -> Verdict:
-    return Verdict("not recovered", reason, None, iterations)
+    return Verdict(Instance.NOT_RECOVERED, reason, None, iterations)

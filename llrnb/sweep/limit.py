@@ -11,6 +11,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.descriptions import describe_network, family_of, network_from
+from llrnb.laws import NORMAL, PLAIN, Law, law_from
 from llrnb.networks import TwoLayerNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
 from llrnb.streams import rng
@@ -56,6 +57,7 @@ class Limit:
         test_samples: size of the test set.
         options: of the strategy, `steps`, `starts` or `budget`.
         variant: a name for the rows, to tell presets apart in one table.
+        law: what inputs are drawn from; tests, from its test law.
     """
 
     strategy: str
@@ -69,12 +71,14 @@ class Limit:
     test_samples: int = 1000
     options: Mapping[str, int] | None = None
     variant: str = ""
+    law: Law = NORMAL
 
     def __post_init__(self) -> None:
         checks.settle_by_annotation(self, KINDS)
         checks.one_of(STRATEGIES, "strategy", self.strategy)
         checks.one_of(_TARGETS, "target", self.target)
         _check_options(self.strategy, self.options or {})
+        checks.instance(self.law, Law, "law")
         names = set(checks.mapping(self.families, "families"))
         sizes = {
             name: checks.many(checks.count, size, f"samples[{name!r}]", fewest=0)
@@ -124,6 +128,7 @@ def limit_cell(
     noise: float,
     test_samples: int,
     options: Mapping[str, int],
+    law: Mapping = PLAIN,
 ) -> pd.DataFrame:
     """Attempt to recover the targets of all trials from their samples by one strategy.
 
@@ -132,6 +137,7 @@ def limit_cell(
 
     Args:
         network: the narrowest one that expresses the target, as `llrnb.descriptions` reads it.
+        law: as `llrnb.laws.law_from` reads it.
         others: as in `Limit`.
 
     Returns:
@@ -154,12 +160,12 @@ def limit_cell(
     wide = network_from({**network, "kernels": kernels * multiple})
     seeds = range(trials)
     truths = [truth_of(target, narrow, trial) for trial in seeds]
-    dim = narrow.input_dim
-    inputs = torch.stack([draw_inputs(samples, dim, trial) for trial in seeds])
+    dim, drawn = narrow.input_dim, law_from(law)
+    inputs = torch.stack([draw_inputs(samples, dim, trial, law=drawn) for trial in seeds])
     outputs = torch.stack([truth(x) for truth, x in zip(truths, inputs, strict=True)])
     outputs = outputs + noise * torch.stack([_noise(samples, dim, trial) for trial in seeds])
     attempts = STRATEGIES[strategy](wide, inputs, outputs, list(seeds), **options)
-    test_inputs = draw_inputs(test_samples, dim, role="test inputs")
+    test_inputs = draw_inputs(test_samples, dim, role="test inputs", law=drawn)
     rows = []
     for trial, (attempt, truth) in enumerate(zip(attempts, truths, strict=True)):
         goal = truth(test_inputs)
@@ -168,7 +174,7 @@ def limit_cell(
         rows.append(
             {
                 "trial": trial,
-                "status": attempt.status,
+                "status": str(attempt.status),
                 "train_loss": attempt.loss,
                 "test_error": float((guess - goal).square().mean()),
                 "relative_error": error,

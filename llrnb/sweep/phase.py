@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 
 from llrnb import checks
+from llrnb.endings import Instance
 from llrnb.relu import metrics
 from llrnb.relu import training as descent
 from llrnb.relu.arrangements import MADE_FOR, Network, pose
-from llrnb.relu.isometry import isometry
+from llrnb.relu.conditions import isometry
 from llrnb.relu.planted import Data, Weights, data_matrix, plant
 from llrnb.relu.verdict import recover
 from llrnb.streams import rng
@@ -26,7 +27,7 @@ from llrnb.sweep.plan import (
     one_row_per_trial,
 )
 
-NOT_RUN = "not run"
+NOT_RUN = str(Instance.NOT_RUN)
 _OUTCOMES = {"recovery": ("recovered", "not recovered"), "isometry": ("holds", "fails")}
 _GROUP = ["variant", "samples", "dim"]
 
@@ -188,7 +189,7 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         ValueError: a trial with several rows in a group.
     """
     group = grouping(table, _GROUP)
-    checks.table(table, [*group, "trial"])
+    checks.table(table, [*group, "trial", "outcome"])
     checks.one_of(table.columns, "metric", metric)
     one_row_per_trial(table, group)
     run = table["outcome"] != NOT_RUN
@@ -207,7 +208,7 @@ def averages(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 def _verdict(planted, fresh, *, network, form, **_) -> list[dict]:
     verdicts = [recover(pose(p, network, seed=trial), form) for trial, p in enumerate(planted)]
     return [
-        {"outcome": v.outcome, "reason": str(v.reason), "iterations": v.iterations}
+        {"outcome": str(v.outcome), "reason": str(v.reason), "iterations": v.iterations}
         for v in verdicts
     ]
 
@@ -215,7 +216,11 @@ def _verdict(planted, fresh, *, network, form, **_) -> list[dict]:
 def _isometry(planted, fresh, *, network, **_) -> list[dict]:
     found = [isometry(pose(p, network, seed=trial)) for trial, p in enumerate(planted)]
     return [
-        {"outcome": "holds" if one.holds else "fails", "value": one.value, "valid": one.valid}
+        {
+            "outcome": str(Instance.HOLDS if one.holds else Instance.FAILS),
+            "value": one.value,
+            "valid": one.valid,
+        }
         for one in found
     ]
 
@@ -232,7 +237,7 @@ def _solution(planted, fresh, *, network, form, **_) -> list[dict]:
         }
         rows.append(
             {
-                "outcome": "accurate" if found.accurate else "inaccurate",
+                "outcome": str(Instance.ACCURATE if found.accurate else Instance.INACCURATE),
                 "gap": found.gap,
                 "violation": found.violation,
                 "test_distance": float(np.linalg.norm(off)),
@@ -271,7 +276,7 @@ def _descent(planted, fresh, *, network, steps, **_) -> list[dict]:
         "train_loss": run.loss,
     }
     table = pd.DataFrame({name: value.numpy() for name, value in columns.items()})
-    return table.assign(outcome="trained").to_dict("records")
+    return table.assign(outcome=str(Instance.TRAINED)).to_dict("records")
 
 
 _TASKS: dict[str, Callable] = {

@@ -12,6 +12,7 @@ import pandas as pd
 
 from llrnb import checks, store
 from llrnb.descriptions import describe_optimizer, describe_target
+from llrnb.laws import Law, describe_law
 from llrnb.provenance import PHYSICS
 from llrnb.sweep.references import reference_to, source_of, where_defined
 from llrnb.targets import Target
@@ -176,7 +177,9 @@ def fields_for(function: Callable, preset: object, always: Collection[str] = ())
 
 
 def described(value: object) -> object:
-    """A target or an optimizer as a file has it; anything else as it is."""
+    """A target, a law or an optimizer as a file has it; anything else as it is."""
+    if isinstance(value, Law):
+        return describe_law(value)
     if isinstance(value, Target):
         return describe_target(value)
     return describe_optimizer(value) if isinstance(value, Optimizer) else value

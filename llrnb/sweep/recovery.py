@@ -21,6 +21,7 @@ from llrnb.descriptions import (
     optimizer_from,
     target_from,
 )
+from llrnb.laws import NORMAL, PLAIN, Law, describe_law, law_from
 from llrnb.networks import TwoLayerNetwork, predict, relative_error
 from llrnb.stacks import Stack
 from llrnb.sweep.plan import (
@@ -61,6 +62,7 @@ class Recovery:
         engine: as in `llrnb.train`; on a GPU, the one that suits it.
         variant: a name for the rows, to tell presets apart in one table.
         optimizer, batch_size, precision: as in `llrnb.train`.
+        law: what inputs are drawn from; tests, from its test law.
     """
 
     target: Target
@@ -78,10 +80,12 @@ class Recovery:
     optimizer: Optimizer = _PLAIN
     batch_size: int | None = None
     precision: str = "float64"
+    law: Law = NORMAL
 
     def __post_init__(self) -> None:
         checks.settle_by_annotation(self, KINDS)
         checks.instance(self.target, Target, "target")
+        checks.instance(self.law, Law, "law")
         for name, family in checks.mapping(self.families, "families").items():
             checks.function(family, f"families[{name!r}]")
         checks.instance(self.optimizer, Optimizer, "optimizer")
@@ -184,11 +188,13 @@ def plan_cell(
     precision: str = "float64",
     record_at: Sequence[int] = (),
     looks: int | None = None,
+    law: Mapping = PLAIN,
 ) -> Planned:
     """What `train_cell` trains; its arguments.
 
     Args:
         network, target, optimizer: as `llrnb.descriptions` reads them.
+        law: of the inputs, as `llrnb.laws.law_from` reads it.
         samples, learning_rates, trials, test_samples: as in `Recovery`.
         steps, tolerance, std, engine, device, batch_size, precision, record_at: as in
             `llrnb.train`.
@@ -205,7 +211,8 @@ def plan_cell(
     checks.room("the data", len(learning_rates), trials, samples, net.input_dim)
     rows = pd.DataFrame(product(learning_rates, range(trials)), columns=["learning_rate", "trial"])
     described = json.dumps(describe_target(planted), sort_keys=True)
-    data = [_data(described, samples, trial) for trial in range(trials)]
+    drawn = json.dumps(describe_law(law_from(law)), sort_keys=True)
+    data = [_data(described, drawn, samples, trial) for trial in range(trials)]
     return Planned(
         net,
         [data[trial] for trial in rows["trial"]],
@@ -221,19 +228,20 @@ def plan_cell(
             "record_at": _looks(steps, looks) if looks else record_at,
         },
         rows.assign(parameters=net.parameter_count, samples=samples),
-        _test_data(described, test_samples),
+        _test_data(described, drawn, test_samples),
     )
 
 
 @lru_cache(maxsize=4096)
-def _data(target: str, samples: int, trial: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _data(target: str, law: str, samples: int, trial: int) -> tuple[torch.Tensor, torch.Tensor]:
     """A trial's data, which all architectures and learning rates share."""
-    return draw(target_from(json.loads(target)), samples, seed=trial)
+    law_of_inputs = law_from(json.loads(law))
+    return draw(target_from(json.loads(target)), samples, seed=trial, law=law_of_inputs)
 
 
 @lru_cache(maxsize=16)
-def _test_data(target: str, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return draw_test(target_from(json.loads(target)), samples)
+def _test_data(target: str, law: str, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return draw_test(target_from(json.loads(target)), samples, law=law_from(json.loads(law)))
 
 
 def train_cell(**cell) -> pd.DataFrame:
@@ -467,21 +475,34 @@ def _by_rate(table: pd.DataFrame, rule: str) -> Iterator[tuple]:
         yield where, rows["samples"].unique(), errors, scores, each_run
 
 
-def means(table: pd.DataFrame) -> pd.DataFrame:
+def means(
+    table: pd.DataFrame, values: str | Sequence[str] = (), by: str | Sequence[str] = ()
+) -> pd.DataFrame:
     """Mean and standard error over the trials, for every network, sample size and learning rate.
+
+    Of the sweep of any function, such as a `Grid`, `values` are columns of its results, and `by`
+    those that tell its cells apart; where a number is missing, the mean is, too.
 
     A loss or error that is not a number, of a network that has diverged, counts as infinite: the
     mean is then infinite, and its standard error is missing.
 
     Returns:
         Columns variant, family and multiple if the table has them, parameters, samples,
-        learning_rate, trials, and for train_loss, test_error and relative_error each a mean and,
-        with `_sem` behind its name, the standard error of the mean (missing for a single trial).
-        Of recorded steps the last one counts.
+        learning_rate (or those of `by`), trials (the number of rows), and for train_loss,
+        test_error and relative_error (or `values`) each a mean and, with `_sem` behind its name,
+        the standard error of the mean (missing for a single trial). Of recorded steps the last one
+        counts.
 
     Raises:
-        ValueError: a trial with several rows in a group, or other last steps than another's.
+        ValueError: a trial with several rows in a group, other last steps than another's, values
+            without `by`, or a column of them that holds other things than numbers.
+
+    >>> rows = pd.DataFrame({"width": [1, 1, 2], "rank": [3, 5, 8]})
+    >>> means(rows, "rank", by="width").to_dict("list")
+    {'width': [1, 2], 'trials': [2, 1], 'rank': [4.0, 8.0], 'rank_sem': [1.0, nan]}
     """
+    if len(values) or len(by):
+        return _own_means(table, *(_names(*given) for given in ((values, "values"), (by, "by"))))
     values = ["train_loss", "test_error", "relative_error"]
     by = grouping(table, [*_NETWORK, "parameters", "samples", "learning_rate"])
     checks.table(table, [*by, *values])
@@ -491,6 +512,25 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
         errors = groups[values].sem().add_suffix("_sem")
     found = pd.concat([groups.size().rename("trials"), groups[values].mean(), errors], axis=1)
     return found.reset_index()
+
+
+def _names(names: str | Sequence[str], kind: str) -> list[str]:
+    return list(checks.many(checks.text, [names] if isinstance(names, str) else names, kind))
+
+
+def _own_means(table: pd.DataFrame, values: list[str], by: list[str]) -> pd.DataFrame:
+    different([*by, "trials", *(name + end for name in values for end in ("", "_sem"))], "columns")
+    checks.table(table, [*by, *values])
+    if wrong := [name for name in values if not pd.api.types.is_numeric_dtype(table[name])]:
+        raise ValueError(f"means need columns of numbers, got {wrong}")
+    if "trial" in table:
+        one_row_per_trial(table, by)
+    groups = _within(table.astype(dict.fromkeys(values, float)), by)
+    trials = groups.size()
+    whole = groups[values].count().eq(trials, axis=0)
+    found = [groups[values].mean().where(whole)]
+    found += [groups[values].sem().where(whole).add_suffix("_sem")]
+    return pd.concat([trials.rename("trials"), *found], axis=1).reset_index()
 
 
 def _last_looks(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -157,13 +157,17 @@ class Descents:
             self._judge(loss)
         self.done.add_(self.going)
         made = self.done.to(self.rate.dtype)
+        everyone = self.done.device.type == "cpu" and bool(self.going.all())  # a GPU would wait
         for name, value in self.params.items():
             of_net = (-1, *[1] * (value.ndim - 1))
             going = self.going.view(of_net)
             t, rate, memory = made.view(of_net), self.rate.view(of_net), self.memory[name]
             moved = self.optimizer.step(value, gradient[name], memory, t, rate)
             for old, new in zip([value, *memory], [moved[0], *moved[1]], strict=True):
-                torch.where(going, new, old, out=old)
+                if everyone:
+                    old.copy_(new)
+                else:
+                    torch.where(going, new, old, out=old)
 
 
 class Networks(Descents):

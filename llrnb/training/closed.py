@@ -50,7 +50,7 @@ def _of_its_outputs(model: object) -> bool:
 def descend(task: Task, report: Callable[[int], None]) -> Training:
     """Train every network; see `llrnb.train`."""
     numbers = sum(value.numel() for value in task.starts[0].values())
-    of_each = max(1, task.samples * numbers // prod(task.model.input_shape))
+    of_each = max(1, task.samples * (numbers // (1 + prod(task.model.input_shape))))
     on_cpu = torch.device(task.device).type == "cpu"
     return in_parts(task, Squares, max(1, _TOGETHER // of_each) if on_cpu else task.nets, report)
 

@@ -134,8 +134,8 @@ class SignDescent(Optimizer):
         check_bounds(self, epsilon=inf, weight_decay=inf)
 
     def step(self, theta, gradient, memory, t, rate):
-        change = rate * gradient / gradient.abs().add_(self.epsilon)
-        return theta * (1 - rate * self.weight_decay) - change, memory
+        change = (rate * gradient).div_(gradient.abs().add_(self.epsilon))
+        return (theta * (1 - rate * self.weight_decay)).sub_(change), memory
 
 
 def check_step(optimizer: Optimizer, params: Mapping[str, Tensor]) -> None:

@@ -2,27 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from llrnb.endings import Status
 from llrnb.models import Model, outputs_of
 from llrnb.networks import Params
 from llrnb.stacks import Stack
 
 # A loss above this is a divergence; its square root is still far from overflow.
 BLOWN_UP = 1e100
-
-
-class Status(StrEnum):
-    """Why a network's descent stopped."""
-
-    CONVERGED = "converged"  # the train loss reached the tolerance
-    STEP_LIMIT = "step limit"
-    DIVERGED = "diverged"  # the train loss exceeded BLOWN_UP or is not a number
 
 
 @dataclass(frozen=True)

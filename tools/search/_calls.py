@@ -138,7 +138,9 @@ def _grid(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @cache
 def _problem(network: str = "skip"):
-    return arrangements.pose(llrnb.plant(12, 3, labels=arrangements.MADE_FOR[network]), network)
+    return arrangements.pose(
+        llrnb.relu.plant(12, 3, labels=arrangements.MADE_FOR[network]), network
+    )
 
 
 @cache
@@ -956,7 +958,7 @@ def _relu() -> None:
     }
     _call(
         "plant",
-        llrnb.plant,
+        llrnb.relu.plant,
         plant,
         samples=COUNT,
         dim=COUNT,
@@ -1006,7 +1008,7 @@ def _relu() -> None:
     )
     _call(
         "relu.Planted.__call__",
-        lambda inputs: llrnb.plant(8, 3)(inputs),
+        lambda inputs: llrnb.relu.plant(8, 3)(inputs),
         lambda: {"inputs": _grid(7, 3).numpy()},
         inputs=but_shapes(DATA, (6, 3)),
     )
@@ -1026,17 +1028,17 @@ def _relu() -> None:
     )
     _call(
         "pose",
-        llrnb.pose,
-        lambda: {"planted": llrnb.plant(12, 3), "network": "skip", "patterns": 10, "seed": 3},
+        llrnb.relu.pose,
+        lambda: {"planted": llrnb.relu.plant(12, 3), "network": "skip", "patterns": 10, "seed": 3},
         planted=OBJECT,
         network=WORD,
         patterns=but(COUNT, None, 0),
         seed=SEED,
     )
-    _call("isometry", llrnb.isometry, lambda: {"problem": _problem()}, problem=OBJECT)
+    _call("isometry", llrnb.relu.isometry, lambda: {"problem": _problem()}, problem=OBJECT)
     _call(
         "recover",
-        llrnb.recover,
+        llrnb.relu.recover,
         lambda: {"problem": _problem(), "form": "relaxed", "method": "fast"},
         problem=OBJECT,
         form=WORD,
@@ -1456,6 +1458,13 @@ def _sweeps() -> None:
     _call("presets.presets_of", presets_of, {"sweep": "fig3"}, sweep=WORD)
     for name in ("best_rate", "means"):
         _call(f"sweep.{name}", getattr(sweep, name), lambda: {"table": _rows()}, table=TABLE)
+    _call(
+        "sweep.means(values)",
+        sweep.means,
+        lambda: {"table": _rows(), "values": "steps", "by": ["samples", "learning_rate"]},
+        table=TABLE,
+        values=WORD,
+    )
     _call(
         "sweep.best_rate(by)",
         sweep.best_rate,

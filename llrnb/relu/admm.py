@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.linalg import norm
 
+from llrnb.endings import Splitting
 from llrnb.relu.blocks import Blocks, column_norms, symmetric_solver
 from llrnb.relu.cones import Cones
 from llrnb.relu.proofs import Proofs
@@ -40,13 +41,13 @@ class Run:
     """How a splitting ended.
 
     Attributes:
-        end: "dual certificate", "cheaper feasible point", "converged" or "iteration limit".
+        end: why it stopped.
         weights: the last iterate w, or w - w' of the exact program, in the blocks' coordinates.
         iterations: how many.
         dual: the multiplier λ of A w = y, where the relaxed program's splitting converged.
     """
 
-    end: str
+    end: Splitting
     weights: Float[np.ndarray, "input block"]
     iterations: int
     dual: Float[np.ndarray, " sample"] | None = None
@@ -85,12 +86,12 @@ def relaxed_splitting(
         if iteration % CHECK_EVERY:
             continue
         if proofs and not relaxation and proofs.cheaper(point):
-            return Run("cheaper feasible point", point, iteration)
+            return Run(Splitting.CHEAPER, point, iteration)
         if proofs and proofs.certify(-rate * multiplier):
-            return Run("dual certificate", parts.planted(), iteration)
+            return Run(Splitting.CERTIFICATE, parts.planted(), iteration)
         if max(np.abs(point - groups).max(), np.abs(groups - before).max()) < accuracy:
-            return Run("converged", point, iteration, -rate * multiplier)
-    return Run("iteration limit", point, limit)
+            return Run(Splitting.CONVERGED, point, iteration, -rate * multiplier)
+    return Run(Splitting.LIMIT, point, limit)
 
 
 def exact_splitting(
@@ -128,7 +129,7 @@ def exact_splitting(
         if iteration % CHECK_EVERY:
             continue
         if proofs and proofs.certify(-rate * multiplier, -rate * pressed):
-            return Run("dual certificate", cones.parts.planted(), iteration)
+            return Run(Splitting.CERTIFICATE, cones.parts.planted(), iteration)
         off, beyond = point - groups, sides - slack
         step = rate * np.abs(groups - before).max()
         residual = max(np.abs(off).max(), np.abs(beyond).max(), step)
@@ -138,10 +139,10 @@ def exact_splitting(
         if proofs and due and cones.cost(groups) + repair < proofs.cost:
             repairs = iteration // REPAIR_EVERY + 1
             if proofs.cheaper(groups):
-                return Run("cheaper feasible point", cones.difference(groups), iteration)
+                return Run(Splitting.CHEAPER, cones.difference(groups), iteration)
         if residual < CONVERGED:
-            return Run("converged", cones.difference(groups), iteration)
-    return Run("iteration limit", cones.difference(groups), limit)
+            return Run(Splitting.CONVERGED, cones.difference(groups), iteration)
+    return Run(Splitting.LIMIT, cones.difference(groups), limit)
 
 
 class Projection:
