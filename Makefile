@@ -28,9 +28,10 @@ test: .venv/installed  ## lint, types, unit tests, notebooks against their store
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-# Two processes with one thread each: two with two threads each wait for each other.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore tests/test_browser.py --ignore tests/test_pages.py -n 2 --dist loadscope
-	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules llrnb
+# Two processes with one thread each: two with two threads each wait for each other. The one that is done first takes
+# over tests of the other's, which a notebook's cells would not bear.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore tests/test_browser.py --ignore tests/test_pages.py -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules llrnb -n 2 --dist worksteal
 # Strict: a notebook must print the stored text and tables, number by number (tools/compare.py), and a warning on
 # stderr is a difference. Pictures are not compared (nbval skips image/png), for their bytes differ between machines.
 	OMP_NUM_THREADS=1 $(BIN)/pytest book --nbval --nbval-current-env -n 2 --dist loadscope

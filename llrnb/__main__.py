@@ -75,6 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         workers=options.workers,
         device=device,
         retry=options.retry,
+        isolated=options.isolated or None,
         report=shown,
     )
     seconds = time.monotonic() - start
@@ -192,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scheduler", help="address of a Dask scheduler, tcp://host:8786")
     run.add_argument("--workers", type=int, help="of the local cluster; one per core or GPU")
     run.add_argument("--retry", action="store_true", help="try again what failed")
+    run.add_argument(
+        "--isolated", action="store_true", help="a process of its own for each job, in any case"
+    )
     publish.add_argument("--to", type=Path, default=Path("book/data"), help="folder of the table")
     return parser
 

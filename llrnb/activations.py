@@ -88,7 +88,7 @@ def _check(own: Activation) -> None:
         if not torch.equal(u, _POINTS):
             raise ValueError("it works in place, and changes its input")
         alone = [torch.cat(p) for p in zip(*map(own.value_and_slope, u[:, None]), strict=True)]
-        by_autograd = torch.func.vjp(own.value, u)[1](torch.ones_like(values))[0]
+        by_autograd = _derivatives(own.value, u)
         rise = (own.value(u + _STEP) - own.value(u - _STEP)) / (2 * _STEP)
         one_by_one = torch.allclose(again, alone[0]) and torch.allclose(slopes, alone[1])
         same = torch.allclose(values, again)
@@ -114,6 +114,13 @@ def _check(own: Activation) -> None:
         )
     if not mirrored:
         raise ValueError(f"an odd activation needs value(-u) = -value(u), got {own.name}")
+
+
+def _derivatives(value: Elementwise, u: Tensor) -> Tensor:
+    # Not by torch.func, which first imports a compiler for longer than all of this package takes.
+    with torch.inference_mode(False), torch.enable_grad():
+        at = u.clone().requires_grad_()
+        return torch.autograd.grad(value(at).sum(), at)[0]
 
 
 def _relu(u: Tensor) -> tuple[Tensor, Tensor]:

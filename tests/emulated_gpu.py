@@ -1,7 +1,9 @@
-"""A GPU for tests: the kernel's source compiled for the processor, one block, a thread for each.
+"""A GPU for tests: the kernel's source compiled for the processor, one block.
 
-Warps and blocks meet at barriers, and shuffles go through memory. It is slow, and it shows whether
-the kernel computes what it should, not how fast.
+Its threads take turns on one processor, up to the next barrier each, in an order that is turned
+around every time: whoever reads what another thread has not written yet, for want of a barrier, is
+found out. Shuffles go through memory. It shows whether the kernel computes what it should, not how
+fast.
 """
 
 import ctypes
@@ -12,13 +14,10 @@ from importlib.resources import files
 from llrnb.training import cuda
 
 SHIM = r"""
-#include <atomic>
-#include <barrier>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <thread>
+#include <ucontext.h>
 #include <vector>
 using std::fma; using std::min; using std::sqrt;
 #define __global__
@@ -28,17 +27,24 @@ using std::fma; using std::min; using std::sqrt;
 #define __launch_bounds__(...)
 #define __shared__ static
 struct Index { int x; };
-static thread_local Index threadIdx;
-static Index blockIdx{0}, blockDim{32 * WARPS}, gridDim{1};
-static std::barrier<> of_block(32 * WARPS);
-static std::vector<std::unique_ptr<std::barrier<>>> of_warp;
+static Index threadIdx, blockIdx{0}, blockDim{32 * WARPS}, gridDim{1};
 static REAL passed[WARPS][32];
 static double kept_samples[8192];
-inline void __syncthreads() { of_block.arrive_and_wait(); }
-inline void __syncwarp() { of_warp[threadIdx.x / 32]->arrive_and_wait(); }
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
-inline void __nanosleep(int) { std::this_thread::yield(); }
-inline int atomicAdd(int *at, int by) { return __atomic_fetch_add(at, by, __ATOMIC_SEQ_CST); }
+static ucontext_t turns, threads[32 * WARPS];
+static bool over[32 * WARPS];
+inline void give_way() { swapcontext(&threads[threadIdx.x], &turns); }
+struct Barrier { int size = 32, here = 0, times = 0; };
+static Barrier of_block{32 * WARPS}, of_warp[WARPS];
+inline void wait(Barrier &at) {
+    const int time = at.times;
+    if (++at.here == at.size) { at.here = 0; at.times++; }
+    while (at.times == time) give_way();
+}
+inline void __syncthreads() { wait(of_block); }
+inline void __syncwarp() { wait(of_warp[threadIdx.x / 32]); }
+inline void __threadfence() {}
+inline void __nanosleep(int) { give_way(); }
+inline int atomicAdd(int *at, int by) { const int old = *at; *at += by; return old; }
 inline REAL __shfl_sync(unsigned, REAL value, int lane) {
     const int warp = threadIdx.x / 32;
     passed[warp][threadIdx.x % 32] = value;
@@ -59,13 +65,31 @@ inline double __hiloint2double(int high, int low) {
 """
 
 END = r"""
+static const Launch *launched;
+static void whole() { descend(launched); over[threadIdx.x] = true; give_way(); }
 extern "C" void run(const Launch *launch) {
-    std::vector<std::thread> threads;
-    of_warp.clear();
-    for (int w = 0; w < WARPS; w++) of_warp.push_back(std::make_unique<std::barrier<>>(32));
-    for (int i = 0; i < 32 * WARPS; i++)
-        threads.emplace_back([=] { threadIdx.x = i; descend(launch); });
-    for (auto &one : threads) one.join();
+    const int count = 32 * WARPS;
+    std::vector<std::vector<char>> stacks(count, std::vector<char>(1 << 18));
+    launched = launch;
+    for (auto &barrier : of_warp) barrier = Barrier();
+    of_block = Barrier{count};
+    for (int i = 0; i < count; i++) {
+        getcontext(&threads[i]);
+        threads[i].uc_stack.ss_sp = stacks[i].data();
+        threads[i].uc_stack.ss_size = stacks[i].size();
+        makecontext(&threads[i], whole, 0);
+        over[i] = false;
+    }
+    bool left = true;
+    for (bool ahead = true; left; ahead = !ahead) {
+        left = false;
+        for (int k = 0; k < count; k++) {
+            threadIdx.x = ahead ? k : count - 1 - k;
+            if (over[threadIdx.x]) continue;
+            left = true;
+            swapcontext(&turns, &threads[threadIdx.x]);
+        }
+    }
 }
 extern "C" double one_tanh(double x) { return tanh_of(x); }
 """
@@ -88,7 +112,7 @@ def library(defined: dict[str, object], folder) -> ctypes.CDLL:
     text = defines + SHIM + source + END
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
     if not path.exists():
-        options = ["-O1", "-std=c++20", "-march=native", "-ffp-contract=off", "-w", "-pthread"]
+        options = ["-O1", "-std=c++20", "-march=native", "-ffp-contract=off", "-w"]
         command = ["g++", *options, "-shared", "-fPIC", "-x", "c++", "-", "-o", str(path)]
         subprocess.run(command, input=text, text=True, check=True)
     return ctypes.CDLL(str(path))

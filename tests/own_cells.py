@@ -1,5 +1,9 @@
 """Functions of one's own, for the tests of sweeps of any function."""
 
+import os
+import signal
+from pathlib import Path
+
 import pandas as pd
 
 
@@ -31,6 +35,14 @@ def with_variant(*, samples, std, trials):
 
 
 def on_an_engine(*, samples, engine, device):
+    return pd.DataFrame({"value": [samples]})
+
+
+def deadly(*, samples, mark):
+    """The first cell is harmless, the second kills its process once, the third each time."""
+    if samples == 3 or (samples == 2 and not Path(mark).exists()):
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     return pd.DataFrame({"value": [samples]})
 
 

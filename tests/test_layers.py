@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "checks": set(),
     "endings": set(),
     "activations": set(),
+    "caching": set(),
     "theory": set(),
     "streams": set(),
     "pictures": set(),
@@ -26,13 +27,21 @@ MAY_IMPORT = {
     "zoo": {"models", "rank", "streams"},
     "laws": set(),
     "targets": {"networks", "deep", "models", "laws", "streams"},
-    "rank": {"activations", "networks", "models", "deep", "rank", "streams"},
+    "rank": {"activations", "caching", "networks", "models", "deep", "rank", "streams"},
     "local": {"networks", "rank", "streams"},
     "products": {"networks", "rank", "streams"},
     "embedding": {"activations", "networks", "deep", "rank", "streams"},
     "reduction": {"activations", "networks", "deep", "rank", "theory"},
-    "training": {"activations", "stacks", "networks", "models", "training", "streams"},
-    "least_squares": {"stacks", "networks", "rank", "training", "least_squares"},
+    "training": {
+        "activations",
+        "caching",
+        "stacks",
+        "networks",
+        "models",
+        "training",
+        "streams",
+    },
+    "least_squares": {"caching", "stacks", "networks", "rank", "training", "least_squares"},
     "condensation": {"activations", "stacks", "networks", "rank", "least_squares"},
     "certificate": {"networks", "rank", "least_squares", "streams"},
     "interpolation": {"stacks", "networks", "rank", "embedding", "least_squares", "certificate"},
@@ -71,7 +80,7 @@ MAY_USE = {
     "matplotlib": {"figures", "interactive", "pictures"},
     "PIL": {"pictures"},
     "ipywidgets": {"interactive"},
-    "numba": {"training", "rank", "least_squares"},
+    "numba": {"caching", "training", "rank", "least_squares"},
     "llvmlite": {"training"},
     "pyarrow": {"store"},
     "cvxpy": {"relu"},
@@ -94,9 +103,8 @@ def imports(path: Path) -> set[str]:
 
 
 def test_what_is_slow_to_import_waits_until_it_is_used():
-    code = (
-        "import sys, llrnb.sweep; print({'cvxpy', 'papermill', 'distributed'} & set(sys.modules))"
-    )
+    slow = {"cvxpy", "papermill", "distributed", "matplotlib", "torch._dynamo"}
+    code = f"import sys, llrnb.sweep; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -53,18 +53,17 @@ def assert_stored(cells, folder) -> None:
 def test_a_job_stores_the_rows_that_its_function_computes(kind, tmp_path):
     job = jobs(PRESETS[kind].cells())[0]
     executed = tmp_path / "run.ipynb"
-    driver.run_notebook({**job.parameters, "folder": str(tmp_path)}, str(executed))
+    driver.run_notebook({**job.parameters, "folder": str(tmp_path)}, str(executed), isolated=True)
     assert not executed.exists()  # kept only if it fails
     assert len(job.cells) == 2
     assert_stored(job.cells, tmp_path)
 
 
-def test_a_job_leaves_texts_like_1e3_texts(tmp_path, monkeypatch):
-    run = partial(papermill.execute_notebook, engine_name=inside.NAME)
-    monkeypatch.setattr(papermill, "execute_notebook", run)
+def test_a_job_leaves_texts_like_1e3_texts(tmp_path):
     grid = sweep.Grid(own_cells.named, {"samples": ("1e3", "1e4")})
     (job,) = jobs(grid.cells())
-    driver.run_notebook({**job.parameters, "folder": str(tmp_path)}, str(tmp_path / "run.ipynb"))
+    asked = {**job.parameters, "folder": str(tmp_path)}
+    driver.run_notebook(asked, str(tmp_path / "run.ipynb"), isolated=False)
     assert sweep.collect(grid, tmp_path)["name"].tolist() == ["1e3", "1e4"]
 
 
@@ -185,7 +184,8 @@ def test_a_recovery_on_a_gpu_is_trained_in_one_call(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sweep.train_cell, "together", on_cpu)
     for job in jobs(cells):
-        driver.run_notebook({**job.parameters, "folder": str(tmp_path)}, str(tmp_path / "a.ipynb"))
+        asked = {**job.parameters, "folder": str(tmp_path)}
+        driver.run_notebook(asked, str(tmp_path / "a.ipynb"), isolated=False)
     assert calls == [2] * 3
     pd.testing.assert_frame_equal(sweep.collect(preset, tmp_path, "cuda"), expected)
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import papermill
+import psutil
 import pytest
 from nbclient.exceptions import DeadKernelError
 
@@ -37,7 +38,7 @@ def rows_of(folder: Path) -> dict[str, int]:
     return {path.stem: path.stat().st_mtime_ns for path in found}
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=600):
     """Until something is true; what it is then."""
     for _ in range(10 * seconds):
         if found := condition():
@@ -46,15 +47,14 @@ def wait_for(condition, seconds=120):
     raise AssertionError("waited in vain")
 
 
-def start(*arguments: str, stdout=subprocess.DEVNULL) -> subprocess.Popen:
+def start(*arguments: str) -> subprocess.Popen:
     """A Python process in a group of its own."""
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=stdout,
-        stderr=subprocess.STDOUT,
-        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
 
@@ -65,8 +65,12 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def drive(folder: Path, scheduler: str = "") -> subprocess.Popen:
-    return start("-m", "tests.tiny_sweep", str(folder), scheduler, stdout=subprocess.PIPE)
+def launched(folder: Path, address: str, **options) -> Future:
+    """A launch in a thread of this process, on the workers of this scheduler."""
+    pool = ThreadPoolExecutor(1)
+    found = pool.submit(sweep.launch, SLOW, folder, scheduler=address, **options)
+    pool.shutdown(wait=False)
+    return found
 
 
 @contextmanager
@@ -141,7 +145,7 @@ class Inline:
 def inline(monkeypatch):
     """Launches in this process, without a cluster and without notebooks."""
 
-    def run_notebook(parameters, executed):
+    def run_notebook(parameters, executed, isolated):
         Path(executed).write_text("what a failed run leaves")
         try:
             asked = dict(parameters)
@@ -178,29 +182,23 @@ def test_a_larger_sweep_computes_only_what_is_new(tmp_path, inline):
     assert before.items() <= rows_of(tmp_path).items()
 
 
-def test_a_killed_worker_costs_only_its_job(tmp_path, undisturbed):
-    with cluster(tmp_path / "dask") as (address, _, workers):
-        driving = drive(tmp_path, address)
-        before = wait_for(lambda: rows_of(tmp_path))
+def test_a_killed_worker_costs_only_its_job_and_a_killed_scheduler_no_row(tmp_path, undisturbed):
+    """On one cluster, because its start takes longer than all else."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    with cluster(tmp_path / "dask") as (address, scheduler, workers):
+        driving = launched(first, address)
+        before = wait_for(lambda: rows_of(first))
         kill(workers[0])
-        output, _ = driving.communicate(timeout=300)
-    assert driving.returncode == 0, output
-    assert_whole(tmp_path, undisturbed, before)
-
-
-def test_after_a_killed_scheduler_the_same_command_goes_on(tmp_path, undisturbed):
-    with cluster(tmp_path / "dask") as (address, scheduler, _):
-        driving = drive(tmp_path, address)
-        wait_for(lambda: rows_of(tmp_path))
+        assert len(driving.result(timeout=600)) == len(undisturbed)
+        assert_whole(first, undisturbed, before)
+        driving = launched(second, address, isolated=False)
+        wait_for(lambda: rows_of(second))
         kill(scheduler)
-        output, _ = driving.communicate(timeout=300)
-    assert driving.returncode != 0
-    assert "the scheduler was lost" in output and "the same command goes on" in output
-    before = rows_of(tmp_path)  # of all cells, perhaps: workers end what they have begun
-    with cluster(tmp_path / "again") as (address, _, _):
-        output, _ = drive(tmp_path, address).communicate(timeout=300)
-    assert f"{len(undisturbed)} rows" in output
-    assert_whole(tmp_path, undisturbed, before)
+        with pytest.raises(sweep.SweepFailed, match="scheduler was lost.*the same command goes on"):
+            driving.result(timeout=600)
+    before = rows_of(second)  # of all cells, perhaps: workers end what they have begun
+    assert len(sweep.launch(SLOW, second, workers=1)) == len(undisturbed)
+    assert_whole(second, undisturbed, before)
 
 
 def test_a_scheduler_that_no_longer_answers_is_lost(tmp_path):
@@ -218,15 +216,42 @@ def test_a_scheduler_that_no_longer_answers_is_lost(tmp_path):
 
 
 def test_after_a_killed_driver_the_same_command_goes_on(tmp_path, undisturbed):
-    driving = drive(tmp_path)
+    driving = start("-m", "tests.tiny_sweep", str(tmp_path))
     wait_for(lambda: rows_of(tmp_path))
+    workers = psutil.Process(driving.pid).children(recursive=True)
     kill(driving)
-    time.sleep(5)  # its kernels notice within a second that nobody is left
+    assert workers and not psutil.wait_procs(workers, timeout=60)[1]  # they notice by themselves
     before = rows_of(tmp_path)
     assert len(before) < len(SLOW.cells())
-    output, _ = drive(tmp_path).communicate(timeout=300)
-    assert f"{len(undisturbed)} rows" in output
+    assert len(sweep.launch(SLOW, tmp_path, workers=1)) == len(undisturbed)
     assert_whole(tmp_path, undisturbed, before)
+
+
+def test_a_job_that_kills_its_worker_costs_only_its_cell(tmp_path, monkeypatch):
+    """One of them is done by the worker that comes next; another one kills that, too."""
+    monkeypatch.setattr(driver, "_STARTS", 2)
+    mark = str(tmp_path / "mark")
+    grid = sweep.Grid(own_cells.deadly, {"samples": (1, 2, 3)}, {"mark": mark}, seconds=60)
+    with pytest.raises(sweep.SweepFailed, match="(?s)1 of 3 cells .*those workers died"):
+        sweep.launch(grid, tmp_path / "rows of it", workers=1, isolated=False)
+    last = grid.cells()[-1]
+    assert sweep.status(grid, tmp_path / "rows of it") == {"done": 2, "failed": 1, "missing": 0}
+    assert "more memory than there is" in driver.failure(tmp_path / "rows of it", last)
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_which_jobs_have_a_process_of_their_own(asked):
+    own = {"compute": "my_file.py:f", "fixed": {}}
+    known = {"compute": "llrnb.sweep.recovery:train_cell", "fixed": {"device": "cpu"}}
+    on_gpu = {**known, "fixed": {"device": "cuda"}}
+    found = {
+        given: [driver._isolated(job, asked, given) for job in (own, known, on_gpu)]
+        for given in (False, True)
+    }
+    if asked is None:
+        assert found == {False: [True, False, False], True: [True, True, False]}
+    else:
+        assert found == {False: [asked] * 3, True: [asked] * 3}
 
 
 def test_two_drivers_do_not_share_a_folder(tmp_path):
@@ -255,7 +280,7 @@ def test_a_file_that_is_seen_late_is_no_failure(tmp_path, inline):
 
 def test_workers_that_write_elsewhere_are_named(tmp_path, inline):
     inline.setattr(driver, "_LATE", 0.1)
-    inline.setattr(driver, "run_job", lambda parameters, executed, keys: (set(keys), ""))
+    inline.setattr(driver, "run_job", lambda parameters, executed, keys, isolated: (set(keys), ""))
     with pytest.raises(sweep.SweepFailed, match="is it the same folder on all machines"):
         sweep.launch(FEW, tmp_path)
 
@@ -288,7 +313,7 @@ def test_a_kernel_that_is_killed_is_started_again(tmp_path, monkeypatch, deaths)
     monkeypatch.setattr(papermill, "execute_notebook", execute)
     told = pytest.raises(RuntimeError, match="died, 3 times.*more memory than there is")
     with told if deaths == 3 else nullcontext():
-        driver.run_notebook({"fixed": {"dim": 5}}, str(tmp_path / "run.ipynb"))
+        driver.run_notebook({}, str(tmp_path / "run.ipynb"), isolated=True)
     assert len(notebooks) == 3
     assert (tmp_path / "run.ipynb").exists() == (deaths == 3)
 
@@ -365,7 +390,7 @@ def test_a_failed_notebook_says_where(tmp_path):
     (job, *_) = jobs(Broken(**vars(FEW)).cells()[:1])
     executed = folder / "{run}.ipynb"
     parameters = {**job.parameters, "folder": str(folder)}
-    keys, text = driver.run_job(parameters, str(executed), ["a key"])
+    keys, text = driver.run_job(parameters, str(executed), ["a key"], isolated=True)
     assert keys == set() and "Traceback" in text
     assert "std needs a finite number >= 0" in text
     cells = nbformat.read(executed, as_version=4).cells
@@ -419,7 +444,7 @@ def test_a_gpu_sweep_is_the_same_with_an_engine_of_the_gpu_and_a_gpu_for_each_wo
     monkeypatch.setattr(driver.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(driver.torch.cuda, "device_count", lambda: 2)
     found = [options["env"] for options in driver.local_workers(None, "cuda").values()]
-    assert found == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in found] == ["0", "1"]
 
 
 @pytest.mark.parametrize("name", ["engine", "device"])

@@ -20,6 +20,4 @@ SLOW = replace(
 )
 
 if __name__ == "__main__":
-    folder, scheduler = sys.argv[1:]
-    table = sweep.launch(SLOW, Path(folder), scheduler=scheduler or None)
-    print(f"{len(table)} rows")
+    sweep.launch(SLOW, Path(sys.argv[1]))

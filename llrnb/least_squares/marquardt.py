@@ -7,6 +7,7 @@ Arrays have the lanes as their last axis; a flat first axis holds the rest, as i
 import numpy as np
 from numba import njit
 
+from llrnb.caching import compiled
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
 
 # What `search` writes as a start's state.
@@ -18,7 +19,7 @@ _LEAST, _MOST = 1e-15, 1e15  # damping, relative to the same
 _PATIENCE, _PROGRESS = 10, 0.8
 
 
-@njit(nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def search(
     starts, first, stride, last, until_first, x, y, seen, shared, goal, bounds, limit,
     found, cost, evaluations, state,

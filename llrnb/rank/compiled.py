@@ -1,18 +1,11 @@
 """The loops, compiled: pivots without arithmetic, blocks, a rank modulo a prime; tangents."""
 
-import numba
 import numpy as np
 
-
-def _compiled(function):
-    """Compiled at the first call, and kept for other processes where a folder can be written."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # neither the package's folder nor the user's
-        return numba.njit(function)
+from llrnb.caching import compiled
 
 
-@_compiled
+@compiled()
 def peel(start, neighbours):
     """Remove leaves with their neighbours while there are any; how often, and what stays."""
     vertices = len(start) - 1
@@ -44,7 +37,7 @@ def peel(start, neighbours):
     return pivots, alive
 
 
-@_compiled
+@compiled()
 def components(start, neighbours, alive):
     """A number for every living vertex, the same within a connected component."""
     component = np.full(len(alive), -1, dtype=np.int64)
@@ -65,7 +58,7 @@ def components(start, neighbours, alive):
     return component
 
 
-@_compiled
+@compiled()
 def rank_modulo(matrix, prime):
     """The rank modulo a prime below 2**31 of a matrix of residues, which is overwritten."""
     height, width = matrix.shape
@@ -95,7 +88,7 @@ def rank_modulo(matrix, prime):
     return rank
 
 
-@_compiled
+@compiled()
 def fill_tangent(tangent, at_w, at_b, at_a, activation, a, inputs, windows, shared):
     """Write the tangent matrix of a tanh network; its blocks begin at these columns.
 

@@ -1,8 +1,8 @@
 """Run a preset's jobs on a Dask cluster; resume, retry, report.
 
-Each job is one papermill run of llrnb/jobs/cell.ipynb on a worker. The worker writes the rows,
-so workers on other machines need the folder under the same path. What is there is never computed
-again: after a crash of anything, the same command goes on.
+Each job is one papermill run of llrnb/jobs/cell.ipynb on a worker, in its process or in a kernel of
+its own. The worker writes the rows, so workers on other machines need the folder under the same
+path. What is there is never computed again: after a crash of anything, the same command goes on.
 """
 
 import gc
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,13 +28,18 @@ import pandas as pd
 import torch
 
 from llrnb import store
-from llrnb.sweep.plan import Cell, Job, Preset, distinct, jobs
+from llrnb.sweep.plan import BY_PARAMETERS, Cell, Job, Preset, distinct, jobs
 from llrnb.sweep.rows import joined
 from llrnb.training import cuda
 
 _PATIENCE = 10.0  # seconds, for a scheduler to answer
 _LATE = 15.0  # seconds, after which a file that another machine wrote is seen on any
-_KERNEL_STARTS = 3  # of a job whose kernel does not come up, or dies
+_STARTS = 3  # of a job whose kernel does not come up, or whose process dies
+# A job that kills its worker is alone there; and one that keeps it from answering is still at work.
+_OF_THE_SCHEDULER = {
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.worker-ttl": None,
+}
 _GPU, _GPU_STARTS = 100, 10.0  # cores that a GPU is worth, and seconds until it works, by a guess
 _EXTRA = ("distributed", "papermill", "ipykernel")
 _LIKELY = "A process that is killed has most likely asked for more memory than there is."
@@ -72,6 +78,7 @@ def launch(
     workers: int | None = None,
     device: str = "cpu",
     retry: bool = False,
+    isolated: bool | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> pd.DataFrame:
     """Compute what is missing of a preset's cells; the rows of all of them.
@@ -84,6 +91,10 @@ def launch(
         workers: how many workers the local cluster has.
         device: "cpu", "cuda", or "auto": the one that needs less time, as `device_for` says.
         retry: whether cells that failed before are tried again.
+        isolated: whether each job has a process of its own, which takes seconds to start, and not
+            that of its worker. By default on a processor those have one that compute a function of
+            one's own, for it may change anything in a process, and all on a given scheduler's
+            workers, which may be older than the sweep, and may not be started anew if they die.
         report: called about once a second.
 
     Raises:
@@ -111,7 +122,8 @@ def launch(
         if todo:
             _need_extra()
             with _client(scheduler, workers, device) as client:
-                _Sweep(folder, cells, client, report).run(jobs(todo))
+                own = partial(_isolated, asked=isolated, given=scheduler is not None)
+                _Sweep(folder, cells, client, report, own).run(jobs(todo))
         _tidy(folder, {cell.key for cell in cells} & store.held(folder))
     return collect(preset, folder, device)
 
@@ -225,9 +237,9 @@ def _tidy(folder: Path, done: set[str]) -> None:
 class _Sweep:
     """One launch, from its first job to its last."""
 
-    def __init__(self, folder, cells, client, report) -> None:
+    def __init__(self, folder, cells, client, report, isolated) -> None:
         self.folder, self.cells, self.client = folder, cells, client
-        self.report = report
+        self.report, self.isolated = report, isolated
         self.start = time.monotonic()
         self.failed = 0
         self.stored: set[str] = set()  # as the workers see it
@@ -265,7 +277,8 @@ class _Sweep:
         # Through JSON, so that a value that papermill would change is refused here.
         parameters = json.loads(json.dumps(parameters, allow_nan=False))
         keys = [cell.key for cell in job.cells]
-        future = self.client.submit(run_job, parameters, str(executed), keys, pure=False)
+        asked = parameters, str(executed), keys, self.isolated(parameters)
+        future = self.client.submit(run_job, *asked, pure=False)
         self.futures[future] = job
 
     def _settle(self, future, job: Job) -> None:
@@ -332,7 +345,20 @@ class _Sweep:
             raise CancelledError(str(error)) from error
 
 
-def run_job(parameters: dict, executed: str, keys: list[str]) -> tuple[set[str], str]:
+def _isolated(parameters: dict, asked: bool | None, given: bool) -> bool:
+    """Whether a job has a process of its own; see `launch`.
+
+    On a GPU it takes less time than a kernel takes to start and to find the GPU.
+    """
+    if asked is not None:
+        return asked
+    on_gpu = parameters["fixed"].get("device", "cpu") != "cpu"
+    return not on_gpu and (given or parameters["compute"] not in BY_PARAMETERS)
+
+
+def run_job(
+    parameters: dict, executed: str, keys: list[str], isolated: bool
+) -> tuple[set[str], str]:
     """On a worker: run a job's notebook.
 
     Returns:
@@ -340,7 +366,7 @@ def run_job(parameters: dict, executed: str, keys: list[str]) -> tuple[set[str],
     """
     text = ""
     try:
-        run_notebook(parameters, executed)
+        run_notebook(parameters, executed, isolated)
     except RuntimeError as error:
         text = str(error)
     except Exception as error:  # what is amiss on this machine, which the driver cannot see
@@ -348,11 +374,10 @@ def run_job(parameters: dict, executed: str, keys: list[str]) -> tuple[set[str],
     return store.held(Path(parameters["folder"])) & set(keys), text
 
 
-def run_notebook(parameters: dict, executed: str) -> None:
-    """Run the job notebook; `executed` is kept only if it fails.
+def run_notebook(parameters: dict, executed: str, isolated: bool) -> None:
+    """Run the job notebook, in a kernel of its own or in this process.
 
-    On a processor it has a kernel of its own. A job on a GPU takes less time than a kernel takes to
-    start and to find the GPU, and so runs in this process.
+    `executed` is kept only if it fails.
 
     Raises:
         RuntimeError: a cell of the notebook failed, with its traceback; or the kernel died, again
@@ -364,15 +389,14 @@ def run_notebook(parameters: dict, executed: str) -> None:
     notebook = _escaped(str(files("llrnb") / "jobs" / "cell.ipynb"))
     from llrnb.sweep import inside  # which needs papermill
 
-    device = parameters["fixed"].get("device", "cpu")
-    on_gpu = {"engine_name": inside.NAME} if device != "cpu" else {}
-    for attempt in range(1, _KERNEL_STARTS + 1):
+    engine = {} if isolated else {"engine_name": inside.NAME}
+    for attempt in range(1, _STARTS + 1):
         try:
             papermill.execute_notebook(
                 notebook,
                 _escaped(executed),
                 {**parameters, "from_file": False},
-                **on_gpu,
+                **engine,
                 progress_bar=False,
                 log_output=False,
                 extra_arguments=["--IPKernelApp.log_level=50"],
@@ -384,7 +408,7 @@ def run_notebook(parameters: dict, executed: str) -> None:
         except RuntimeError as error:  # killed; or, now and then, two kernels choose one port
             if "died" not in str(error):
                 raise
-            if attempt == _KERNEL_STARTS:
+            if attempt == _STARTS:
                 raise RuntimeError(f"{error}, {attempt} times. {_LIKELY}") from None
     Path(executed).unlink(missing_ok=True)
 
@@ -435,19 +459,22 @@ class _LocalClient:
     """A client whose cluster ends with it."""
 
     def __init__(self, workers: dict[int, dict]) -> None:
+        import dask
         import distributed
 
+        where = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
         scheduler = {
             "cls": distributed.Scheduler,
-            "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
+            "options": {**where, "allowed_failures": _STARTS - 1},
         }
         nannies = {
             n: {"cls": distributed.Nanny, "options": options} for n, options in workers.items()
         }
         try:
-            self.cluster = distributed.SpecCluster(
-                nannies, scheduler=scheduler, silence_logs="ERROR"
-            )
+            with dask.config.set(_OF_THE_SCHEDULER):
+                self.cluster = distributed.SpecCluster(
+                    nannies, scheduler=scheduler, silence_logs="ERROR"
+                )
         except RuntimeError as error:
             raise SweepFailed(
                 f"the workers of the local cluster do not start: {error} They import the script "
@@ -483,10 +510,12 @@ def local_workers(workers: int | None, device: str) -> dict[int, dict]:
         environments = [{"CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in gpus]
     else:
         environments = [{"OMP_NUM_THREADS": "1"}] * (workers or CPU_COUNT)
+    drawn = {"MPLBACKEND": "agg"}  # a thread of a worker can open no windows
     return {
         n: {
             "nthreads": 1,
-            "env": environment,
+            "memory_limit": 0,  # that of the machine
+            "env": {**drawn, **environment},
             "host": "127.0.0.1",
             "dashboard_address": "127.0.0.1:0",
             "silence_logs": logging.CRITICAL,  # a failed job is reported by the driver

@@ -1,6 +1,8 @@
 """An engine of papermill that runs a notebook's code in this process."""
 
 import traceback
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
 from nbformat.v4 import new_output
 from papermill.engines import Engine, papermill_engines
@@ -9,7 +11,7 @@ NAME = "llrnb-inside"
 
 
 class Inside(Engine):
-    """One code cell after the other; an error ends the notebook, and stands in it."""
+    """One code cell after the other; what it prints, and an error, which ends it, stand in it."""
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **options) -> None:
@@ -19,14 +21,22 @@ class Inside(Engine):
             if cell.cell_type != "code":
                 continue
             nb_man.cell_start(cell, index)
+            said = StringIO()
             try:
-                exec(compile(cell.source, f"cell {index}", "exec"), names)
+                with redirect_stdout(said), redirect_stderr(said):
+                    exec(compile(cell.source, f"cell {index}", "exec"), names)
             except Exception as error:
                 kind, lines = type(error).__name__, traceback.format_exc().splitlines()
-                cell.outputs = [new_output("error", ename=kind, evalue=str(error), traceback=lines)]
+                failed = new_output("error", ename=kind, evalue=str(error), traceback=lines)
+                cell.outputs = [*_stream(said), failed]
                 nb_man.cell_exception(cell, index, exception=error)
                 return
+            cell.outputs = _stream(said)
             nb_man.cell_complete(cell, index)
+
+
+def _stream(said: StringIO) -> list:
+    return [new_output("stream", text=said.getvalue())] if said.getvalue() else []
 
 
 papermill_engines.register(NAME, Inside)

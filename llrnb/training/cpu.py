@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from llrnb.caching import compiled
 from llrnb.networks import is_tanh_network, kind_of, tanh_network
 from llrnb.stacks import Stack
 from llrnb.training.lanes import WIDTH, fill, fma, load, store, tanh
@@ -36,7 +37,7 @@ _PLAIN = {
 _GLANCE = 0.5  # seconds between two reports
 
 
-@njit(nogil=True)
+@compiled(nogil=True)
 def _advance(w, a, c, x, y, seen, shared, rate, tolerance, limit, activation, error, u, v, loss):
     """Descend in all lanes, for `limit` steps or until a lane with a nonzero rate stops.
 
