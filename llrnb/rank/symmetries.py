@@ -31,6 +31,7 @@ from llrnb.networks import Params
 from llrnb.rank.certified import Certificate, certify_rank
 from llrnb.rank.numerical import numerical_rank, on_generic_inputs, shape_of_input
 from llrnb.rank.singular import NumericalRank
+from llrnb.rank.spectrum import Spectrum
 from llrnb.rank.tangent import tangent_matrix
 from llrnb.rank.unchanged import Move, Outputs
 from llrnb.streams import rng
@@ -127,7 +128,9 @@ class Redundancy:
 
     def table(self) -> pd.DataFrame:
         """A row for each kind of symmetry and set of parameters: kind, parameters, count."""
-        rows = [(one.kind, ", ".join(one.names), one.count) for one in self.symmetries]
+        rows: list[tuple[str, str, int]] = [
+            (one.kind, ", ".join(one.names), one.count) for one in self.symmetries
+        ]
         if self.unexplained:
             rows.append(("unexplained", "", self.unexplained))
         return pd.DataFrame(rows, columns=["kind", "parameters", "count"])
@@ -170,22 +173,23 @@ def redundancy(
         if fresh is not None:
             raise ValueError("fresh inputs need others that they are compared with, got None")
         shape = shape_of_input(model, input_shape)
-        model, params = as_model(model, params, shape)
-        found, inputs = on_generic_inputs(model, params, shape)
+        called, params = as_model(model, params, shape)
+        found, inputs = on_generic_inputs(called, params, shape)
     else:
         inputs = checks.reals(inputs, "inputs")
-        model, params = as_model(model, params, tuple(inputs.shape[1:]))
-        found = numerical_rank(model, params, inputs, fresh=fresh)
+        called, params = as_model(model, params, tuple(inputs.shape[1:]))
+        found = numerical_rank(called, params, inputs, fresh=fresh)
     if found.spectrum is None:
         raise ValueError(
             "a report on redundancy needs a tangent matrix of at most 5 * 10^7 entries, "
             f"got {len(inputs):,} inputs and {sum(v.numel() for v in params.values()):,} parameters"
         )
-    proof = certify_rank(model, params, input_shape=tuple(inputs.shape[1:])) if proved else None
+    proof = certify_rank(called, params, input_shape=tuple(inputs.shape[1:])) if proved else None
     search = _Search(
-        model,
+        called,
         double_params(params),
         found,
+        found.spectrum,
         inputs,
         *(_checked_at(inputs, fresh, each) for each in (_FEW, _MANY)),
     )
@@ -214,8 +218,8 @@ class _Search:
     """The symmetries of a model that are found so far."""
 
     def __init__(
-        self, model: Callable, params: Params, found: NumericalRank, inputs: Tensor,
-        few: list[Tensor], many: list[Tensor],
+        self, model: Callable, params: Params, found: NumericalRank, spectrum: Spectrum,
+        inputs: Tensor, few: list[Tensor], many: list[Tensor],
     ) -> None:  # fmt: skip
         self.model, self.params, self.inputs = model, params, inputs
         self.shapes = {name: tuple(value.shape) for name, value in params.items()}
@@ -225,7 +229,6 @@ class _Search:
             name: torch.arange(int(a), int(b), device="cpu")
             for name, a, b in zip(self.shapes, ends, ends[1:], strict=False)
         }
-        spectrum = found.spectrum
         self.spectrum, self.length = spectrum, spectrum.length
         self.matrix = _reduced(spectrum.tangent / spectrum.length)
         self.largest = (spectrum.tangent / spectrum.length).abs().max()
