@@ -208,7 +208,7 @@ def test_a_scheduler_that_no_longer_answers_is_lost(tmp_path):
         def processing(self):
             raise OSError("Timed out trying to connect")
 
-    one = driver._Sweep(tmp_path, TINY.cells(), Gone(), print)
+    one = driver._Sweep(tmp_path, TINY.cells(), Gone(), print, bool)
     one.futures = {"a future": None}
     one._settled = set
     with pytest.raises(sweep.SweepFailed, match="the scheduler was lost.*the same command goes on"):
