@@ -501,7 +501,7 @@ def means(
     >>> means(rows, "rank", by="width").to_dict("list")
     {'width': [1, 2], 'trials': [2, 1], 'rank': [4.0, 8.0], 'rank_sem': [1.0, nan]}
     """
-    if len(values) or len(by):
+    if not all(isinstance(names, tuple) and not names for names in (values, by)):
         return _own_means(table, *(_names(*given) for given in ((values, "values"), (by, "by"))))
     values = ["train_loss", "test_error", "relative_error"]
     by = grouping(table, [*_NETWORK, "parameters", "samples", "learning_rate"])
