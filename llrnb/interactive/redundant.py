@@ -54,7 +54,7 @@ def redundant() -> Explorer:
         for k, kind in enumerate(_LIT):
             shares = lit(found, kind)
             if k == 0 or any(share.any() for share in shares.values()):
-                states[c, k] = _state(found, shares, case)
+                states[c, k] = _state(found, shares, case, kind)
     controls = Choice("Network", tuple(CASES), start=1), Choice("Lit", _LIT)
     return Explorer("A small network and its redundant parameters", controls, states)
 
@@ -105,7 +105,7 @@ def _orthonormal(rows: Tensor) -> Tensor:
     return vectors[values > 1e-6]
 
 
-def _state(found: Redundancy, shares: Mapping[str, np.ndarray], case: str) -> State:
+def _state(found: Redundancy, shares: Mapping[str, np.ndarray], case: str, kind: str) -> State:
     words = [["kind", "parameters", "count"], *found.table().astype(str).values.tolist()]
     tints = [[INK] * 3 for _ in words]
     panels = (
@@ -119,7 +119,7 @@ def _state(found: Redundancy, shares: Mapping[str, np.ndarray], case: str) -> St
             table(words, tints), height=46 + 22 * len(words),
         ),
     )  # fmt: skip
-    text = f"{case.capitalize()}: {found.parameters} parameters. Rank {found.verdict}."
+    text = f"{case.capitalize()}: {found.parameters} parameters. Rank {found.verdict}. Lit: {kind}."
     return State(panels, text)
 
 
