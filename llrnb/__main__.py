@@ -131,11 +131,14 @@ def _own_source(options: argparse.Namespace) -> dict[str, str]:
 def _check_same_source(path: Path, own: dict[str, str]) -> None:
     """Raise unless a table of this name, if there is one, comes from the same place."""
     with suppress(FileNotFoundError, store.DamagedRows):
-        other = store.manifest_of(path).get("source")
-        if other and other != own.get("source"):
+        this, other = (
+            found.get("source", "a preset of the package")
+            for found in (own, store.manifest_of(path))
+        )
+        if this != other:
             raise ValueError(
-                f"publishing {own['source']} needs another file name or another folder, got "
-                f"{path}, which is the table of {other}"
+                f"publishing {this} needs another file name or another folder, got {path}, which "
+                f"is the table of {other}"
             )
 
 

@@ -21,11 +21,12 @@ from llrnb.rank import NumericalRank, matrix_rank
 from llrnb.rank.exact import by_neuron, structure
 from llrnb.rank.modular import sparse_rank
 from llrnb.rank.numerical import on_generic_inputs
-from llrnb.rank.rounding import EPS
+from llrnb.rank.rounding import EPS, measured
 from llrnb.rank.tangent import checked, derivatives
 from llrnb.streams import rng
 
 Model = Callable[[Params, Tensor], Tensor]
+_STEP = 2.0**-6  # of the parameters' spread, where it is seen whether a model is smooth
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LocalOrder:
     Attributes:
         order: p, if exact fits at the distance e have an error of at most C e^p: 3 if the samples
             tell all functions of the second-order space apart, 2 if those of T, else 1. None where
-            rounding leaves it open.
+            rounding leaves it open, or where the outputs bend so sharply that they may have kinks.
         first: the rank of T, the model rank.
         first_here: the rank of T on the inputs.
         second: the dimension of the second-order space, T and all D^2 f[z, z].
@@ -54,18 +55,18 @@ def local_order(
 ) -> LocalOrder:
     """The order of recovery near parameters of a target, from their values at these inputs.
 
-    Theorem "Order of recovery" (chapter "From the tangent plane to the model"). An order is a
-    bound for fits that are near enough; at regular points, and for some splits, they are even
-    exact (`local_sample_size`). Cost: some hundred second derivatives on some hundred inputs.
+    Proposition "Order of recovery" and theorem "Third order" of the book. An order is a bound for
+    fits that are near enough; at regular points, and for some splits, they are even exact
+    (`local_sample_size`). Cost: some hundred second derivatives on some hundred inputs.
 
     Args:
-        model: a smooth torch function of (params, one input), or a module; with kinks, as those of
-            ReLU, nothing is proved.
+        model: a torch function of (params, one input), or a module; three times differentiable.
         params: those of the target, in any of its representations; None for a module's own.
         inputs: the samples, along the first axis.
 
     Raises:
-        As `numerical_rank`.
+        As `numerical_rank`; ValueError for a model that is too large for its tangent matrix to be
+        kept, or of which torch has no second derivatives side by side.
 
     >>> from llrnb.networks import fully_connected
     >>> w = torch.tensor([[1.0, 2.0]]).repeat(4, 1)  # one neuron, in four copies
@@ -76,9 +77,16 @@ def local_order(
     """
     model, params, inputs = checked(model, params, inputs)
     first, generic = on_generic_inputs(model, params, tuple(inputs.shape[1:]))
-    here = matrix_rank(derivatives(model, params, inputs))
-    spaces = _second_order(model, params, generic, inputs, first.rank)
-    return LocalOrder(_order(first, here, *spaces), first, here, *spaces)
+    here = matrix_rank(*measured(model, params, inputs))
+    try:
+        bends = first.rank < sum(value.numel() for value in params.values())
+        spaces = _second_order(model, params, first, generic, inputs) if bends else (first, here)
+        order = _order(first, here, *spaces) if _is_smooth(model, params, generic) else None
+    except RuntimeError as error:  # of many kinds, by what a model does
+        raise ValueError(
+            f"a local order needs a model whose second derivatives torch.func takes, got {error}"
+        ) from error
+    return LocalOrder(order, first, here, *spaces)
 
 
 def _order(
@@ -94,66 +102,94 @@ def _order(
     return None
 
 
+def _is_smooth(model: Model, params: Params, inputs: Tensor) -> bool:
+    """Whether third differences of the outputs fall as they do where there are no kinks.
+
+    They fall by 8 with half the step; across a kink, on so many inputs, by about 2.
+    """
+    stream = rng("second-order inputs")
+    inputs = torch.from_numpy(stream.standard_normal((1024, *inputs.shape[1:])))
+    outputs = torch.vmap(model, in_dims=(None, 0))
+    way = {
+        name: torch.from_numpy(stream.standard_normal(value.shape)) * _spread(value)
+        for name, value in params.items()
+    }
+
+    def third(step: float) -> float:
+        moved = (
+            {name: value + k * step * way[name] for name, value in params.items()} for k in range(4)
+        )
+        values = [outputs(there, inputs) for there in moved]
+        return float((values[3] - 3 * values[2] + 3 * values[1] - values[0]).abs().max())
+
+    whole, half = third(_STEP), third(_STEP / 2)
+    size = float(outputs(params, inputs).abs().max())
+    return half <= max(whole / 4, 1e3 * EPS * size)
+
+
+def _spread(value: Tensor) -> float:
+    return float(value.square().mean().sqrt()) or 1.0
+
+
 def _second_order(
-    model: Model, params: Params, generic: Tensor, inputs: Tensor, rank: int
+    model: Model, params: Params, first: NumericalRank, generic: Tensor, inputs: Tensor
 ) -> tuple[NumericalRank, NumericalRank]:
-    """The dimension of the second-order space, and of its values on the inputs."""
-    tangent = derivatives(model, params, generic)
-    length = tangent.norm(dim=0).where(tangent.any(0), tangent.new_ones(()))
-    _, values, directions = torch.linalg.svd(tangent / length, full_matrices=True)
-    directions = directions.mT / length[:, None]
-    basis, null = directions[:, :rank], directions[:, rank:]
-    if not null.shape[1]:
-        return matrix_rank(tangent), matrix_rank(derivatives(model, params, inputs))
-    count, error = 64, EPS * len(length) / float(values[rank - 1] if rank else 1.0)
+    """The dimension of the second-order space, and of its values on the inputs.
+
+    A quadratic map spans with random arguments what it spans with all of them: so many are drawn
+    that the rank is at most half of their number.
+    """
+    null = torch.cat([part.flatten(1) for part in first.null_directions.values()], dim=1)
+    count = 64
     while True:
-        wide = _columns(model, params, generic, basis, null, count)
-        found = matrix_rank(wide, _errors(wide, rank, error))
-        if 2 * found.rank <= min(wide.shape) or count > rank + null.shape[1] ** 2:
-            break
+        space = _Space(null, count, 1 / first.gap)
+        found = space.rank(model, params, generic)
+        if 2 * found.rank <= min(len(generic), count) or count > first.rank + len(null) ** 2:
+            return found, space.rank(model, params, inputs)
         count *= 2
         more = rng("second-order inputs").standard_normal((2 * count, *generic.shape[1:]))
         generic = torch.from_numpy(more)
-    here = _columns(model, params, inputs, basis, null, count)
-    return found, matrix_rank(here, _errors(here, rank, error))
 
 
-def _columns(
-    model: Model, params: Params, inputs: Tensor, basis: Tensor, null: Tensor, count: int
-) -> Tensor:
-    """The values of T's basis, and of D^2 f[z, z] for so many random z without first-order change.
+class _Space:
+    """The tangent functions, and D^2 f[z, z] for so many random null directions z."""
 
-    A quadratic map spans with random arguments what it spans with all of them.
-    """
-    room("the second derivatives", len(inputs), count, len(null))
-    draws = rng("null directions").standard_normal((null.shape[1], count))
-    z = null @ torch.from_numpy(draws)
-    bent = torch.vmap(lambda way: _bending(model, params, inputs, way))(
-        z.mT / z.norm(dim=0)[:, None]
-    )
-    return torch.cat([derivatives(model, params, inputs) @ basis, bent.flatten(1).mT], dim=1)
+    def __init__(self, null: Tensor, count: int, off: float) -> None:
+        draws = rng("null directions").standard_normal((count, len(null)))
+        self.ways = torch.nn.functional.normalize(torch.from_numpy(draws) @ null, dim=1)
+        # Null directions are known up to rounding.
+        error = rng("last digits", seed=1).standard_normal(tuple(self.ways.shape))
+        self.nearby = self.ways + off * torch.nn.functional.normalize(
+            torch.from_numpy(error), dim=1
+        )
+
+    def rank(self, model: Model, params: Params, inputs: Tensor) -> NumericalRank:
+        room("the second derivatives", len(inputs), *self.ways.shape)
+        found, errors = measured(model, params, inputs, of=self.matrix)
+        nearby = _matrix(model, params, inputs, self.nearby) - found
+        return matrix_rank(found, torch.cat([errors, nearby[None]]))
+
+    def matrix(self, model: Model, params: Params, inputs: Tensor) -> Tensor:
+        """A column for each tangent function, and for each direction."""
+        return _matrix(model, params, inputs, self.ways)
+
+
+def _matrix(model: Model, params: Params, inputs: Tensor, ways: Tensor) -> Tensor:
+    tangent = derivatives(model, params, inputs)
+    bent = torch.vmap(lambda way: _bending(model, params, inputs, way))(ways)
+    return torch.cat([tangent, bent.flatten(1).mT], dim=1)
 
 
 def _bending(model: Model, params: Params, inputs: Tensor, way: Tensor) -> Tensor:
     """D^2 f[z, z] at each input."""
     parts = dict(zip(params, way.split([value.numel() for value in params.values()]), strict=True))
     z = {name: parts[name].reshape(value.shape) for name, value in params.items()}
+    outputs = torch.vmap(model, in_dims=(None, 0))
 
     def slope(at: Params) -> Tensor:
-        outputs = torch.vmap(model, in_dims=(None, 0))
         return torch.func.jvp(lambda here: outputs(here, inputs), (at,), (z,))[1]
 
     return torch.func.jvp(slope, (dict(params),), (z,))[1]
-
-
-def _errors(columns: Tensor, rank: int, error: float) -> Tensor:
-    """Of the size of the columns' errors: directions that are null up to rounding bend T's, too."""
-    size = columns[:, rank:].abs().max().clamp_min(1.0) * error
-    errors = torch.zeros_like(columns)
-    errors[:, rank:] = size * torch.from_numpy(
-        rng("last digits", seed=1).uniform(-1, 1, (len(columns), columns.shape[1] - rank))
-    )
-    return errors[None]
 
 
 @dataclass(frozen=True)

@@ -168,3 +168,63 @@ def test_the_second_order_of_a_matrix_product_is_its_dimension():
     x = torch.randn(9, 4, dtype=torch.float64, generator=torch.manual_seed(0))
     found = local_order(product, zero, x)
     assert (found.first.rank, found.second.rank, found.order) == (0, 4, 3)
+
+
+def relu_split():
+    """One ReLU neuron in two copies: exact fits are off by the first power near the kink."""
+    module = torch.nn.Sequential(
+        torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU(), torch.nn.Linear(2, 1, bias=False)
+    ).double()
+    with torch.no_grad():
+        module[0].weight[:] = torch.tensor([0.8, -0.6])
+        module[2].weight[:] = 0.5
+    return module
+
+
+@pytest.mark.parametrize("kink", [torch.nn.ReLU(), torch.nn.Hardtanh(), torch.nn.LeakyReLU()])
+def test_of_a_model_with_kinks_no_order_is_said(kink):
+    module = relu_split()
+    module[1] = kink
+    x = torch.randn(9, 2, dtype=torch.float64, generator=torch.manual_seed(0))
+    assert local_order(module, None, x).order is None
+
+
+def test_of_smooth_modules_an_order_is_said():
+    x = torch.randn(12, 2, dtype=torch.float64, generator=torch.manual_seed(0))
+    for smooth in (torch.nn.Tanh(), torch.nn.GELU(), torch.nn.Sigmoid(), torch.nn.SiLU()):
+        module = relu_split()
+        module[1] = smooth
+        found = [local_order(module, None, x[:n]).order for n in (2, 3, 12)]
+        assert found == [1, 2, 3]
+
+
+def test_repeated_samples_tell_no_more_than_once():
+    net, params = dense(2, [0.25] * 4)
+    x = torch.randn(2, 2, dtype=torch.float64, generator=torch.manual_seed(0))
+    assert local_order(net, params, x.repeat(5, 1)).order == 1
+
+
+def test_a_model_that_computes_in_float32_is_never_taken_for_more():
+    net, params = dense(2, [0.25] * 4)
+
+    def coarse(params, x):
+        single = {name: value.float() for name, value in params.items()}
+        return net(single, x.float()).double()
+
+    x = torch.randn(6, 2, dtype=torch.float64, generator=torch.manual_seed(0))
+    for samples, order in ((2, 1), (3, 2), (6, 3)):
+        assert local_order(coarse, params, x[:samples]).order in (None, order)
+    assert local_order(coarse, params, x[:2].repeat(5, 1)).order in (None, 1)
+
+
+def test_a_module_without_second_derivatives_side_by_side_is_refused_in_words():
+    class Branching(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+        def forward(self, x):
+            return torch.tanh(x @ self.weight) * (1.0 if float(x.sum()) > 9 else 2.0)
+
+    with pytest.raises(ValueError, match="second derivatives"):
+        local_order(Branching(), None, torch.randn(5, 2, dtype=torch.float64))

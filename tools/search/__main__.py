@@ -70,7 +70,7 @@ def print_table(counts: Counter) -> None:
         due[outcome] += number * clean
     for what, tally in (("all", total), ("clean", due)):
         print(f"{what:69} " + " ".join(f"{tally[o]:9,}" for o in OUTCOMES))
-    if due:
+    if due.total():
         print(f"decided rightly of the clean ones: {due['right'] / due.total():.1%}")
 
 
