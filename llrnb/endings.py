@@ -30,6 +30,9 @@ class Ending(StrEnum):
         member._value_, member.sentence = word, sentence
         return member
 
+    def __repr__(self) -> str:
+        return repr(str(self))
+
 
 class Status(Ending):
     """Why a network's descent stopped."""

@@ -101,7 +101,7 @@ def narrowest_interpolator(
     >>> wide = fully_connected(5, width=300)
     >>> found = narrowest_interpolator(wide, *draw(paper_target(), 22), budget=10**6, seed=0)
     >>> found.status, found.kernels, found.rank
-    (<Outcome.AGREES: 'agrees on this input law, or a coincidence'>, 3, 21)
+    ('agrees on this input law, or a coincidence', 3, 21)
     """
     inputs, outputs = checked_data(net, inputs, outputs)
     budget, seed = checks.count(budget, "budget"), checks.seed(seed)

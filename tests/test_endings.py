@@ -2,15 +2,13 @@
 
 import pickle
 from pathlib import Path
-from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
 
 import llrnb
 from llrnb import certificate, endings, interpolation, least_squares, relu, training
-from llrnb.endings import Ending, FitVerdict, Instance, RankVerdict, sentence
-from llrnb.rank import linear_fit, singular
+from llrnb.endings import Ending, Instance, sentence
 
 KINDS = Ending.__subclasses__()
 WORDS = [word for kind in KINDS for word in kind]
@@ -35,11 +33,6 @@ def test_no_word_has_two_meanings_and_no_meaning_two_words():
 def test_there_are_no_other_vocabularies():
     texts = {path.name: path.read_text() for path in Path(llrnb.__file__).parent.rglob("*.py")}
     assert [name for name, text in texts.items() if "Enum" in text] == ["endings.py"]
-
-
-def test_ranks_and_fits_have_the_words_of_their_vocabularies():
-    assert set(get_args(singular.Verdict)) == set(RankVerdict)
-    assert set(get_args(linear_fit.FitVerdict)) == set(FitVerdict)
 
 
 def test_vocabularies_are_found_where_they_are_used():

@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "zoo": {"models", "rank", "streams"},
     "laws": set(),
     "targets": {"networks", "deep", "models", "laws", "streams"},
-    "rank": {"activations", "caching", "networks", "models", "deep", "rank", "streams"},
+    "rank": {
+        *("activations", "caching", "endings", "networks", "models", "deep", "rank", "streams"),
+    },
     "local": {"networks", "rank", "streams"},
     "products": {"networks", "rank", "streams"},
     "embedding": {"activations", "networks", "deep", "rank", "streams"},

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from llrnb.deep import DeepNetwork
 from llrnb.embedding import split, split_kernel
+from llrnb.endings import RankVerdict
 from llrnb.networks import cnn, fully_connected
 from llrnb.rank import exact_rank, local_linear_fit, numerical_rank, tangent_matrix
 from llrnb.rank.linear_fit import _compared
@@ -89,8 +90,8 @@ def test_a_fit_learns_nothing_from_rounding():
 def test_a_rank_that_is_not_sure_recovers_nothing_unless_it_cannot_be_more():
     """Three values clear of the cut, and one that may be rounding."""
     values = torch.tensor([1.0, 1.0, 1.0, 1e-15], dtype=torch.float64)
-    sure = NumericalRank(3, values, 4e-15, 1e14, "convincing", "")
-    unsure = sure.doubted("undecided", "a value lies just below the cut")
+    sure = NumericalRank(3, values, 4e-15, 1e14, RankVerdict.CONVINCING, "")
+    unsure = sure.doubted(RankVerdict.UNDECIDED, "a value lies just below the cut")
     assert _compared(sure, sure, 3, 5)[0] == "recovers"
     assert _compared(sure, unsure, 3, 5) == ("undecided", unsure.reason)
     assert _compared(sure, unsure, 3, 3)[0] == "recovers"

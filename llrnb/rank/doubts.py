@@ -8,14 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llrnb.endings import RankVerdict
 from llrnb.models import outputs_of
 from llrnb.networks import Params
 from llrnb.rank.rounding import EPS, moved_by, rounding
-from llrnb.rank.singular import NumericalRank, Verdict, lengths, matrix_rank, unit
+from llrnb.rank.singular import NumericalRank, lengths, matrix_rank, unit
 from llrnb.rank.tangent import Model, tangent_matrix
 from llrnb.streams import rng
 
-Doubt = tuple[Verdict, str] | None
+Doubt = tuple[RankVerdict, str] | None
 _SCALES = [2.0**k for k in (-27, -20, -13, -7, -3, 3, 7, 13, 20, 27, 34, 44)]
 _PER_SCALE = 6
 # Of `rarely_told`: inputs, numbers in all of them, and what a change must be over the floor.
@@ -30,7 +31,7 @@ def coarse(tangent: Tensor, errors: Tensor) -> Doubt:
     noise = errors.norm(dim=1).amax(0) / tangent.norm(dim=0).clamp_min(1e-300)
     if ((noise > 2.0**-32) & (noise < 2.0**-8)).any():
         digits = -float(noise[noise < 2.0**-8].max().log10())
-        return "undecided", f"some derivatives are computed to {digits:.0f} digits only"
+        return RankVerdict.UNDECIDED, f"some derivatives are computed to {digits:.0f} digits only"
     return None
 
 
@@ -41,7 +42,10 @@ def repeated(rank: int, inputs: Tensor, outputs: int) -> Doubt:
     distinct = len(torch.unique((flat / step).round(), dim=0))
     if rank < distinct * outputs:
         return None
-    return "at least", f"{rank} on {distinct} distinct inputs, so at least {rank} for the model"
+    return (
+        RankVerdict.AT_LEAST,
+        f"{rank} on {distinct} distinct inputs, so at least {rank} for the model",
+    )
 
 
 def underived(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> Doubt:
@@ -54,7 +58,7 @@ def underived(model: Model, params: Params, inputs: Tensor, tangent: Tensor) -> 
         size = float(value.square().mean().sqrt())
         steps = {h * s for h in (2.0**-17, 2.0**-26) for s in (1.0, size) if s}
         if all(_differs(model, params, inputs, name, step * along, slope * step) for step in steps):
-            return "undecided", f"the derivatives by {name!r} are not those of the output"
+            return RankVerdict.UNDECIDED, f"the derivatives by {name!r} are not those of the output"
     return None
 
 
@@ -85,7 +89,10 @@ def out_of_scale(model: Model, params: Params, inputs: Tensor, found: NumericalR
     rank = matrix_rank(tangent[tangent.isfinite().all(1)]).at_least
     if rank <= found.rank:
         return None
-    return "at least", f"with tiny and huge numbers brought to order 1, the rank is {rank}"
+    return (
+        RankVerdict.AT_LEAST,
+        f"with tiny and huge numbers brought to order 1, the rank is {rank}",
+    )
 
 
 def _moderate(values: Tensor) -> Tensor:
@@ -116,7 +123,10 @@ def unseen(
         more = tangent_matrix(model, params, others)
         return raised(model, params, others, more, tangent, errors, found)
     if not inputs.is_floating_point():
-        return "at least", f"{found.rank} on these inputs; further ones need to be given as `fresh`"
+        return (
+            RankVerdict.AT_LEAST,
+            f"{found.rank} on these inputs; further ones need to be given as `fresh`",
+        )
     return fresh(model, params, inputs, tangent, errors, found) or rarely_told(
         model, params, inputs, tangent, errors, found
     )
@@ -136,7 +146,10 @@ def switched_off(model: Model, params: Params, inputs: Tensor, tangent: Tensor) 
             for step in (2.0**-10, 1.0, -1.0, 32.0, -32.0)
         )
         if not near.any() and any(change.any() for change in far):
-            return "at least", f"some of {name!r} has zero derivatives at every input, and matters"
+            return (
+                RankVerdict.AT_LEAST,
+                f"some of {name!r} has zero derivatives at every input, and matters",
+            )
     return None
 
 
@@ -144,7 +157,7 @@ def rarely_on(tangent: Tensor) -> Doubt:
     """Columns that are not zero at a few inputs only, as of a ReLU that is nearly always off."""
     on = (tangent != 0).sum(0)
     if ((on > 0) & (on < 4)).any() and len(tangent) >= 16:
-        return "at least", "some derivatives are not zero at 3 inputs or fewer"
+        return RankVerdict.AT_LEAST, "some derivatives are not zero at 3 inputs or fewer"
     return None
 
 
@@ -181,9 +194,9 @@ def raised(
     rows = lengths(matrix.mT, noise.mT).clamp_min(1.0)[:, None]
     joint = matrix_rank(matrix / rows, noise / rows)
     if joint.at_least > found.rank:
-        return "at least", f"fresh inputs raise the rank to {joint.at_least} or more"
+        return RankVerdict.AT_LEAST, f"fresh inputs raise the rank to {joint.at_least} or more"
     if joint.rank > found.rank:
-        return "undecided", f"fresh inputs seem to raise the rank to {joint.rank}"
+        return RankVerdict.UNDECIDED, f"fresh inputs seem to raise the rank to {joint.rank}"
     return None
 
 
@@ -214,7 +227,10 @@ def rarely_told(
     told = (change > _TOLD * (floor * size + noise)) & (change > 2.0**-30 * size)
     if not told.any():
         return None
-    return "at least", f"{int(told.sum())} of {len(told):,} further outputs raise the rank"
+    return (
+        RankVerdict.AT_LEAST,
+        f"{int(told.sum())} of {len(told):,} further outputs raise the rank",
+    )
 
 
 def _many(inputs: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """Fitting the target in its own tangent plane: local linear recovery, measured."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from llrnb.checks import double, double_params
+from llrnb.endings import FitVerdict
 from llrnb.models import as_model, outputs_of
 from llrnb.networks import Params
 from llrnb.rank.doubts import coarse, out_of_scale, underived, unseen
@@ -15,8 +15,6 @@ from llrnb.rank.numerical import generic_inputs
 from llrnb.rank.rounding import EPS, last_digits, measured
 from llrnb.rank.singular import NumericalRank, matrix_rank, within_digits
 from llrnb.rank.tangent import Model
-
-FitVerdict = Literal["recovers", "does not", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class LocalLinearFit:
     @property
     def recovers(self) -> bool:
         """Whether the verdict is "recovers"; False also where it is undecided."""
-        return self.verdict == "recovers"
+        return self.verdict == FitVerdict.RECOVERS
 
 
 def local_linear_fit(
@@ -116,14 +114,14 @@ def local_linear_fit(
         empirical, joint, fitted // len(inputs) * len(inputs.unique(dim=0)), len(flat)
     )
     doubt = coarse(both, errors) or underived(model, params, points, both)
-    if not doubt and verdict == "does not" and empirical.rank < fitted:
+    if not doubt and verdict == FitVerdict.DOES_NOT and empirical.rank < fitted:
         doubt = out_of_scale(model, params, inputs, empirical)
-    if not doubt and verdict == "recovers" and joint.rank < len(flat):
+    if not doubt and verdict == FitVerdict.RECOVERS and joint.rank < len(flat):
         doubt = out_of_scale(model, params, points, joint)
         if test_inputs is None:
             doubt = doubt or unseen(model, params, points, both, errors, joint)
     if doubt:
-        verdict, reason = "undecided", doubt[1]
+        verdict, reason = FitVerdict.UNDECIDED, doubt[1]
     return LocalLinearFit(
         params={
             name: part.view_as(value)
@@ -144,10 +142,10 @@ def _compared(
     """Whether two ranks are the same, each between what is clear of rounding and what can be."""
     most = empirical.rank if empirical.convincing else distinct
     if joint.at_least > most:
-        return "does not", f"other inputs raise the rank from {most} to {joint.at_least}"
+        return FitVerdict.DOES_NOT, f"other inputs raise the rank from {most} to {joint.at_least}"
     if empirical.at_least == (joint.rank if joint.convincing else parameters):
-        return "recovers", f"other inputs leave the rank at {empirical.at_least}"
-    return "undecided", (empirical if joint.convincing else joint).reason
+        return FitVerdict.RECOVERS, f"other inputs leave the rank at {empirical.at_least}"
+    return FitVerdict.UNDECIDED, (empirical if joint.convincing else joint).reason
 
 
 def _row_space(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "rank column"]:

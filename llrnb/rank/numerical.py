@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double_params
+from llrnb.endings import RankVerdict
 from llrnb.models import as_model
 from llrnb.networks import Params
 from llrnb.rank import doubts
@@ -98,7 +99,10 @@ def on_generic_inputs(
     for more in (1, 8, 64):
         inputs = generic_inputs(model, params, shape, more)
         found = _judged(model, params, inputs, None, eps, device)
-        if found.verdict != "at least" or 8 * len(inputs) * found.singular_values.numel() > _MOST:
+        if (
+            found.verdict != RankVerdict.AT_LEAST
+            or 8 * len(inputs) * found.singular_values.numel() > _MOST
+        ):
             break
     return found, inputs
 

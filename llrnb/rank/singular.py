@@ -1,18 +1,17 @@
 """The rank of a matrix by its singular values, and how clear of rounding it is."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from llrnb.checks import double
+from llrnb.endings import RankVerdict
 from llrnb.rank.rounding import EPS
 from llrnb.rank.spectrum import Spectrum
 from llrnb.streams import rng
 
-Verdict = Literal["convincing", "at least", "undecided"]
 _CLEAR_BY = 1e3  # what separates a rank from rounding by so much is convincing
 
 
@@ -35,14 +34,14 @@ class NumericalRank:
     singular_values: Float[Tensor, " value"]
     cut: float
     gap: float
-    verdict: Verdict
+    verdict: RankVerdict
     reason: str
     spectrum: Spectrum | None = field(default=None, repr=False)
 
     @property
     def convincing(self) -> bool:
         """Whether nothing that was tried casts doubt on the rank."""
-        return self.verdict == "convincing"
+        return self.verdict == RankVerdict.CONVINCING
 
     @property
     def at_least(self) -> int:
@@ -90,7 +89,7 @@ class NumericalRank:
             )
         return self.spectrum
 
-    def doubted(self, verdict: Verdict, reason: str) -> "NumericalRank":
+    def doubted(self, verdict: RankVerdict, reason: str) -> "NumericalRank":
         """The same with another verdict."""
         return replace(self, verdict=verdict, reason=reason)
 
@@ -135,7 +134,7 @@ def within_digits(found: NumericalRank, matrix: Tensor, errors: Tensor) -> Numer
     if not found.convincing or rank >= found.rank:
         return found
     return found.doubted(
-        "undecided", f"{found.rank} for the stored digits, {rank} within their last digit"
+        RankVerdict.UNDECIDED, f"{found.rank} for the stored digits, {rank} within their last digit"
     )
 
 
@@ -156,14 +155,14 @@ def _counted(matrix: Tensor, errors: Tensor | None) -> NumericalRank:
     return NumericalRank(rank, values, cut, gap, *_judged(values, rank, cut, gap))
 
 
-def _judged(values: Tensor, rank: int, cut: float, gap: float) -> tuple[Verdict, str]:
+def _judged(values: Tensor, rank: int, cut: float, gap: float) -> tuple[RankVerdict, str]:
     if gap < _CLEAR_BY:
-        return "undecided", f"a gap of {gap:.0f} does not tell the rank from rounding"
+        return RankVerdict.UNDECIDED, f"a gap of {gap:.0f} does not tell the rank from rounding"
     if 0 < rank < len(values) and _may_hide(values[:rank], cut):
-        return "undecided", "the values fall so far that more may lie below rounding"
+        return RankVerdict.UNDECIDED, "the values fall so far that more may lie below rounding"
     if rank < len(values) and 2 * float(values[rank]) > cut:
-        return "undecided", "a value lies just below the cut"
-    return "convincing", "the singular values are clear of rounding"
+        return RankVerdict.UNDECIDED, "a value lies just below the cut"
+    return RankVerdict.CONVINCING, "the singular values are clear of rounding"
 
 
 def _may_hide(values: Tensor, cut: float) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from llrnb import checks
 from llrnb.checks import double_params
+from llrnb.endings import RankVerdict
 from llrnb.models import ModuleModel
 from llrnb.rank import doubts
 from llrnb.rank.rounding import half_a_digit, is_narrow, measured
@@ -87,7 +88,7 @@ def sketched_rank(
         "at least", f"{found.rank} on these inputs, and of so large a model no others are asked",
     )  # fmt: skip
     measured_at = f"rounding is measured at {len(some)} of {len(points)} inputs"
-    return found.doubted("at least", f"{reason}; {measured_at}")
+    return found.doubted(RankVerdict.AT_LEAST, f"{reason}; {measured_at}")
 
 
 def _folding(
