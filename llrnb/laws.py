@@ -259,7 +259,7 @@ def describe_law(law: Law) -> dict:
     return {"kind": kinds[0], **values}
 
 
-PLAIN = describe_law(NORMAL)
+NORMAL_DESCRIBED = describe_law(NORMAL)
 
 
 def _rows(*, rows, tests=0) -> Rows:

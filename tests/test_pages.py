@@ -66,7 +66,7 @@ def test_a_page_is_small(path):
 
 
 def test_the_book_is_small():
-    assert sum(p.stat().st_size for p in PAGES.rglob("*") if p.is_file()) < 42 * MEGABYTE
+    assert sum(p.stat().st_size for p in PAGES.rglob("*") if p.is_file()) < 40 * MEGABYTE
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=name)

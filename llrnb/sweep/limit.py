@@ -11,7 +11,7 @@ from torch import Tensor
 from llrnb import checks
 from llrnb.deep import DeepNetwork
 from llrnb.descriptions import describe_network, family_of, network_from
-from llrnb.laws import NORMAL, PLAIN, Law, law_from
+from llrnb.laws import NORMAL, NORMAL_DESCRIBED, Law, law_from
 from llrnb.networks import TwoLayerNetwork, predict, relative_error
 from llrnb.strategies import STRATEGIES
 from llrnb.streams import rng
@@ -128,7 +128,7 @@ def limit_cell(
     noise: float,
     test_samples: int,
     options: Mapping[str, int],
-    law: Mapping = PLAIN,
+    law: Mapping = NORMAL_DESCRIBED,
 ) -> pd.DataFrame:
     """Attempt to recover the targets of all trials from their samples by one strategy.
 

@@ -21,7 +21,7 @@ from llrnb.descriptions import (
     optimizer_from,
     target_from,
 )
-from llrnb.laws import NORMAL, PLAIN, Law, describe_law, law_from
+from llrnb.laws import NORMAL, NORMAL_DESCRIBED, Law, describe_law, law_from
 from llrnb.networks import TwoLayerNetwork, predict, relative_error
 from llrnb.stacks import Stack
 from llrnb.sweep.plan import (
@@ -188,7 +188,7 @@ def plan_cell(
     precision: str = "float64",
     record_at: Sequence[int] = (),
     looks: int | None = None,
-    law: Mapping = PLAIN,
+    law: Mapping = NORMAL_DESCRIBED,
 ) -> Planned:
     """What `train_cell` trains; its arguments.
 
