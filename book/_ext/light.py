@@ -1,4 +1,4 @@
-"""No source maps of the theme's scripts and styles: a reader of the book has no use for them."""
+"""No source maps of the theme's scripts and styles, for which no reader has a use."""
 
 from pathlib import Path
 
@@ -10,5 +10,6 @@ def lighten(app, exception) -> None:
 
 
 def setup(app) -> dict:
-    app.connect("build-finished", lighten, priority=900)  # after the theme has copied its files
+    # After the theme has copied its files.
+    app.connect("build-finished", lighten, priority=900)
     return {"version": "1", "parallel_read_safe": True}
