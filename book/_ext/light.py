@@ -1,4 +1,4 @@
-"""No source maps of the theme's scripts and styles, for which no reader has a use."""
+"""No source maps of the theme: its scripts and styles are read by browsers alone."""
 
 from pathlib import Path
 
