@@ -1,4 +1,4 @@
-"""No source maps of the theme: its scripts and styles are read by browsers alone."""
+"""No source maps of the theme: no reader of the book has a use for them."""
 
 from pathlib import Path
 
