@@ -6,7 +6,6 @@ by D^2 f[z, z]; these functions, with T, are the second-order space. Samples tha
 of a space apart, E_X injective on it, bind exact fits to the order of its remainder.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -22,10 +21,9 @@ from llrnb.rank.exact import by_neuron, structure
 from llrnb.rank.modular import sparse_rank
 from llrnb.rank.numerical import on_generic_inputs
 from llrnb.rank.rounding import EPS, measured
-from llrnb.rank.tangent import checked, derivatives
+from llrnb.rank.tangent import Model, checked, derivatives
 from llrnb.streams import rng
 
-Model = Callable[[Params, Tensor], Tensor]
 _STEP = 2.0**-6  # of the parameters' spread, where it is seen whether a model is smooth
 
 
@@ -76,16 +74,21 @@ def local_order(
     [1, 2, 3]
     """
     model, params, inputs = checked(model, params, inputs)
+    if not inputs.is_floating_point():
+        raise ValueError(
+            f"a local order needs real numbers as inputs, and draws more, got {inputs.dtype}"
+        )
     first, generic = on_generic_inputs(model, params, tuple(inputs.shape[1:]))
     here = matrix_rank(*measured(model, params, inputs))
     try:
-        bends = first.rank < sum(value.numel() for value in params.values())
-        spaces = _second_order(model, params, first, generic, inputs) if bends else (first, here)
-        order = _order(first, here, *spaces) if _is_smooth(model, params, generic) else None
+        straight = first.rank == sum(value.numel() for value in params.values())
+        spaces = (first, here) if straight else _second_order(model, params, first, generic, inputs)
+        smooth = _is_smooth(model, params, inputs.shape[1:])
     except RuntimeError as error:  # of many kinds, by what a model does
         raise ValueError(
             f"a local order needs a model whose second derivatives torch.func takes, got {error}"
         ) from error
+    order = _order(first, here, *spaces) if smooth else None
     return LocalOrder(order, first, here, *spaces)
 
 
@@ -102,13 +105,13 @@ def _order(
     return None
 
 
-def _is_smooth(model: Model, params: Params, inputs: Tensor) -> bool:
+def _is_smooth(model: Model, params: Params, shape: torch.Size) -> bool:
     """Whether third differences of the outputs fall as they do where there are no kinks.
 
     They fall by 8 with half the step; across a kink, on so many inputs, by about 2.
     """
     stream = rng("second-order inputs")
-    inputs = torch.from_numpy(stream.standard_normal((1024, *inputs.shape[1:])))
+    inputs = torch.from_numpy(stream.standard_normal((1024, *shape)))
     outputs = torch.vmap(model, in_dims=(None, 0))
     way = {
         name: torch.from_numpy(stream.standard_normal(value.shape)) * _spread(value)

@@ -228,3 +228,9 @@ def test_a_module_without_second_derivatives_side_by_side_is_refused_in_words():
 
     with pytest.raises(ValueError, match="second derivatives"):
         local_order(Branching(), None, torch.randn(5, 2, dtype=torch.float64))
+
+
+def test_words_are_no_inputs_of_which_more_can_be_drawn():
+    module = torch.nn.Sequential(torch.nn.Embedding(5, 2), torch.nn.Linear(2, 1))
+    with pytest.raises(ValueError, match="needs real numbers as inputs.*int64"):
+        local_order(module, None, torch.arange(5))
